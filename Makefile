@@ -1,0 +1,57 @@
+# `make` or `make help` lists what there is. Everything here is a plain command that
+# works without make as well.
+
+FUZZTIME ?= 30s
+FUZZPKG  ?= ./...
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## the tour: every capability with real processes, one line per check
+	go run ./cmd/demo
+
+.PHONY: test
+test: ## all tests
+	go test ./...
+
+.PHONY: race
+race: ## all tests under the race detector
+	go test -race ./...
+
+.PHONY: lint
+lint: ## gofmt, go vet for three platforms, staticcheck
+	@test -z "$$(gofmt -l .)" || { gofmt -l . ; echo 'run gofmt -w on these'; exit 1; }
+	go vet ./...
+	GOOS=darwin go vet ./...
+	GOARCH=arm64 go vet ./...
+	cd tools && go build -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+	bin/staticcheck ./...
+
+.PHONY: ci
+ci: ## what has to hold before a change goes in: tests, race, lint, nothing left behind
+	.ci/run
+
+.PHONY: bench
+bench: ## measure beside Python's multiprocessing, os/exec and bare system calls
+	cd bench && go run .
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (30s) each; FUZZPKG=./pipe for one package
+	@set -e; for pkg in $$(go list $(FUZZPKG)); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "== $$pkg $$target"; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+.PHONY: cover
+cover: ## test coverage by package
+	go test -cover ./...
+
+.PHONY: clean
+clean: ## remove what make built
+	rm -rf bin

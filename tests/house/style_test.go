@@ -1,0 +1,190 @@
+package house_test
+
+import (
+	"go/ast"
+	"go/token"
+	"path"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// Each directory has exactly one package comment, and it starts as godoc wants it to.
+func TestPackageDoc(t *testing.T) {
+	type pkg struct{ name, doc string }
+	docs := map[string][]string{} // directory -> files with a package comment
+	pkgs := map[string]pkg{}
+	for _, s := range sources(t) {
+		if s.isTest {
+			continue
+		}
+		p := pkgs[s.dir]
+		p.name = s.file.Name.Name
+		if s.file.Doc != nil {
+			docs[s.dir] = append(docs[s.dir], s.path)
+			p.doc = s.file.Doc.Text()
+		}
+		pkgs[s.dir] = p
+	}
+	for dir, p := range pkgs {
+		if n := len(docs[dir]); n != 1 {
+			t.Errorf("%s has %d package comments %q, want exactly one", dir, n, docs[dir])
+			continue
+		}
+		want := "Package " + p.name + " "
+		if p.name == "main" {
+			want = "Command " + path.Base(dir) + " "
+		}
+		if !strings.HasPrefix(strings.Join(strings.Fields(p.doc), " "), want) {
+			t.Errorf("%s: the package comment starts %q, want %q", docs[dir][0], firstWords(p.doc), want)
+		}
+	}
+}
+
+// unsafeFile is what a file that may import unsafe is called.
+var unsafeFile = regexp.MustCompile(`_unsafe(_[a-z0-9]+)*\.go$`)
+
+// unsafe is imported only by files that are named for it, so that who wants to read all
+// of it knows where it is.
+func TestUnsafeStandsInFilesNamedForIt(t *testing.T) {
+	for _, s := range sources(t) {
+		for _, i := range s.file.Imports {
+			if i.Path.Value == `"unsafe"` && !unsafeFile.MatchString(path.Base(s.path)) {
+				t.Errorf("%s imports unsafe: move what needs it to a file named *_unsafe.go", s.at(i.Pos()))
+			}
+		}
+	}
+}
+
+// Files are named for a role or a mechanism. These names say neither.
+func TestFileNames(t *testing.T) {
+	says := map[string]bool{
+		"util": true, "utils": true, "common": true, "types": true, "helpers": true,
+		"helper": true, "misc": true, "vars": true, "const": true, "consts": true,
+		"constants": true, "base": true, "shared": true, "lib": true,
+	}
+	for _, name := range files(t) {
+		stem := strings.TrimSuffix(path.Base(name), path.Ext(name))
+		stem = strings.TrimSuffix(stem, "_test")
+		if says[stem] && path.Ext(name) == ".go" {
+			t.Errorf("%s: the name does not say what stands in it", name)
+		}
+		for _, dir := range strings.Split(path.Dir(name), "/") {
+			if says[dir] {
+				t.Errorf("%s: the directory name %q does not say what stands in it", name, dir)
+			}
+		}
+	}
+}
+
+// marker finds notes to oneself, spelled so that this file does not hold one.
+var marker = regexp.MustCompile(`\b(TO` + `DO|FIX` + `ME|XX` + `X|HA` + `CK)\b`)
+
+// What is left to do is told to whoever decides about it, not to the next reader.
+func TestNoNotesToOneself(t *testing.T) {
+	for _, s := range sources(t) {
+		for _, group := range s.file.Comments {
+			for _, c := range group.List {
+				if m := marker.FindString(c.Text); m != "" {
+					t.Errorf("%s: a %s in a comment: do it, or file it", s.at(c.Pos()), m)
+				}
+			}
+		}
+	}
+}
+
+// Every exported name is documented: functions, types, constants, variables, methods
+// of exported types, and the fields of exported structs.
+func TestExportedNamesAreDocumented(t *testing.T) {
+	for _, s := range sources(t) {
+		if s.isTest || s.file.Name.Name == "main" {
+			continue
+		}
+		for _, d := range s.file.Decls {
+			switch d := d.(type) {
+			case *ast.FuncDecl:
+				if d.Name.IsExported() && receiverExported(d) && d.Doc == nil {
+					t.Errorf("%s: %s has no comment", s.at(d.Pos()), d.Name.Name)
+				}
+			case *ast.GenDecl:
+				checkGenDecl(t, s, d)
+			}
+		}
+	}
+}
+
+func checkGenDecl(t *testing.T, s *source, d *ast.GenDecl) {
+	for _, spec := range d.Specs {
+		switch spec := spec.(type) {
+		case *ast.TypeSpec:
+			if !spec.Name.IsExported() {
+				continue
+			}
+			if spec.Doc == nil && d.Doc == nil {
+				t.Errorf("%s: type %s has no comment", s.at(spec.Pos()), spec.Name.Name)
+			}
+			switch body := spec.Type.(type) {
+			case *ast.StructType:
+				checkFields(t, s, spec.Name.Name, body.Fields)
+			case *ast.InterfaceType:
+				checkFields(t, s, spec.Name.Name, body.Methods)
+			}
+		case *ast.ValueSpec:
+			// One comment over a group of constants or variables speaks for the group.
+			if spec.Doc != nil || spec.Comment != nil || d.Doc != nil {
+				continue
+			}
+			for _, name := range spec.Names {
+				if name.IsExported() {
+					t.Errorf("%s: %s has no comment", s.at(name.Pos()), name.Name)
+				}
+			}
+		}
+	}
+}
+
+// checkFields wants a comment over or behind each exported field or method. Fields on
+// consecutive lines may share the comment over the first of them.
+func checkFields(t *testing.T, s *source, owner string, fields *ast.FieldList) {
+	lastLine, lastDocumented := -1, false
+	for _, f := range fields.List {
+		line := s.fset.Position(f.Pos()).Line
+		documented := f.Doc != nil || f.Comment != nil
+		if !documented && line == lastLine+1 && lastDocumented {
+			documented = true
+		}
+		lastLine, lastDocumented = s.fset.Position(f.End()).Line, documented
+		for _, name := range f.Names { // none: embedded, which its own type documents
+			if name.IsExported() && !documented {
+				t.Errorf("%s: %s.%s has no comment", s.at(name.Pos()), owner, name.Name)
+			}
+		}
+	}
+}
+
+// receiverExported reports whether d is a function, or a method of an exported type.
+func receiverExported(d *ast.FuncDecl) bool {
+	if d.Recv == nil {
+		return true
+	}
+	typ := d.Recv.List[0].Type
+	for {
+		switch x := typ.(type) {
+		case *ast.StarExpr:
+			typ = x.X
+		case *ast.IndexExpr:
+			typ = x.X
+		case *ast.IndexListExpr:
+			typ = x.X
+		case *ast.Ident:
+			return token.IsExported(x.Name)
+		default:
+			return true
+		}
+	}
+}
+
+func firstWords(s string) string {
+	w := strings.Fields(s)
+	return strings.Join(w[:min(len(w), 5)], " ")
+}
