@@ -1,0 +1,189 @@
+package codec
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Major is the major type of a CBOR item: the three high bits of its first byte.
+type Major byte
+
+const (
+	Uint   Major = iota // argument: the value
+	Nint                // argument: -1 minus the value
+	Bytes               // argument: length in bytes
+	Text                // argument: length in bytes
+	Array               // argument: number of elements
+	Map                 // argument: number of pairs
+	Tag                 // argument: the tag's number; one item follows
+	Simple              // false, true, null, floating-point numbers, and the break that ends items of indefinite length
+)
+
+func (m Major) String() string {
+	return [...]string{"integer", "negative integer", "byte string", "string", "array", "map", "tag", "simple value"}[m&7]
+}
+
+const (
+	null        = 0xf6
+	undefined   = 0xf7
+	indefinite  = 31
+	breakMarker = 0xff
+)
+
+// A Head is what stands before every CBOR item's content: its type and one number.
+type Head struct {
+	Major      Major
+	Arg        uint64
+	Indefinite bool // of indefinite length (Bytes, Text, Array, Map), or the break itself (Simple); Arg is then 0
+	Size       int  // bytes of the head
+}
+
+// IsNull reports whether b begins with null or undefined.
+func IsNull(b []byte) bool {
+	return len(b) > 0 && (b[0] == null || b[0] == undefined)
+}
+
+// ReadHead reads the head that b begins with. It says nothing about the content.
+func ReadHead(b []byte) (Head, error) {
+	if len(b) == 0 {
+		return Head{}, io.ErrUnexpectedEOF
+	}
+	h := Head{Major: Major(b[0] >> 5), Arg: uint64(b[0] & 31), Size: 1}
+	switch {
+	case h.Arg < 24:
+		return h, nil
+	case h.Arg <= 27:
+		n := 1 << (h.Arg - 24)
+		if len(b) <= n {
+			return Head{}, io.ErrUnexpectedEOF
+		}
+		switch n {
+		case 1:
+			h.Arg = uint64(b[1])
+		case 2:
+			h.Arg = uint64(binary.BigEndian.Uint16(b[1:]))
+		case 4:
+			h.Arg = uint64(binary.BigEndian.Uint32(b[1:]))
+		case 8:
+			h.Arg = binary.BigEndian.Uint64(b[1:])
+		}
+		h.Size += n
+		return h, nil
+	case h.Arg == indefinite && h.Major != Uint && h.Major != Nint && h.Major != Tag:
+		h.Arg, h.Indefinite = 0, true
+		return h, nil
+	}
+	return Head{}, fmt.Errorf("codec: %#x does not begin any CBOR item", b[0])
+}
+
+// WriteHead appends to buf the shortest head of a definite item.
+func WriteHead(buf *bytes.Buffer, m Major, arg uint64) {
+	var b [9]byte
+	b[0] = byte(m) << 5
+	n := 1
+	switch {
+	case arg < 24:
+		b[0] |= byte(arg)
+	case arg <= 0xff:
+		b[0] |= 24
+		b[1] = byte(arg)
+		n = 2
+	case arg <= 0xffff:
+		b[0] |= 25
+		binary.BigEndian.PutUint16(b[1:], uint16(arg))
+		n = 3
+	case arg <= 0xffffffff:
+		b[0] |= 26
+		binary.BigEndian.PutUint32(b[1:], uint32(arg))
+		n = 5
+	default:
+		b[0] |= 27
+		binary.BigEndian.PutUint64(b[1:], arg)
+		n = 9
+	}
+	buf.Write(b[:n])
+}
+
+// WriteNull appends null to buf.
+func WriteNull(buf *bytes.Buffer) {
+	buf.WriteByte(null)
+}
+
+const (
+	// The library's decoder takes time quadratic in the length of a run of tags and in the nesting of items of indefinite length: 10 s
+	// for 64 kB of either. We write at most one tag on an item and never an indefinite length; other encoders stay far below these.
+	maxTagRun     = 16
+	maxIndefinite = 64
+)
+
+var (
+	errTags       = fmt.Errorf("codec: more than %d tags on one CBOR item", maxTagRun)
+	errIndefinite = fmt.Errorf("codec: CBOR items of indefinite length nested more than %d deep", maxIndefinite)
+	errBreak      = errors.New("codec: a CBOR break outside an item of indefinite length")
+)
+
+// Skip returns what follows the first item of b. It is a plain loop, in constant space whatever the nesting, and so it checks neither
+// the nesting's depth, nor the chunks of strings of indefinite length, nor that such a map has a value for every key: decoding does.
+func Skip(b []byte) (rest []byte, err error) {
+	var (
+		left = uint64(1) // items to come before the innermost item of indefinite length may break, or before the end
+		open []uint64    // left of what encloses each item of indefinite length
+		tags int         // in a row
+	)
+	for left > 0 || len(open) > 0 {
+		h, err := ReadHead(b)
+		if err != nil {
+			return b, err
+		}
+		b = b[h.Size:]
+		if h.Major == Simple && h.Indefinite {
+			if left > 0 || len(open) == 0 {
+				return b, errBreak
+			}
+			left = open[len(open)-1]
+			open = open[:len(open)-1]
+			continue
+		}
+		if left > 0 {
+			left--
+		}
+		if h.Major != Tag {
+			tags = 0
+		}
+		switch h.Major {
+		case Bytes, Text:
+			if h.Arg > uint64(len(b)) {
+				return b, io.ErrUnexpectedEOF
+			}
+			b = b[h.Arg:]
+		case Array, Map:
+			n := h.Arg
+			if n > uint64(len(b)) { // an element is at least one byte, and twice this does not overflow
+				return b, io.ErrUnexpectedEOF
+			}
+			if h.Major == Map {
+				n *= 2
+			}
+			left += n
+		case Tag:
+			if tags++; tags > maxTagRun {
+				return b, errTags
+			}
+			left++
+		}
+		if h.Indefinite {
+			if len(open) == maxIndefinite {
+				return b, errIndefinite
+			}
+			open = append(open, left)
+			left = 0
+		}
+		if left > uint64(len(b)) {
+			return b, io.ErrUnexpectedEOF
+		}
+	}
+	return b, nil
+}
