@@ -1,0 +1,33 @@
+// Package lock is the robust lock word: mutual exclusion between processes that
+// survives the death of a holder.
+//
+// # The word
+//
+// A lock is one 64-bit word in a segment. A single compare-and-swap takes both
+// the lock and the ownership, so there is no instant at which it is held by
+// nobody in particular. See [word] for its bits. Beside it stands the fence, a
+// 64-bit count of holds.
+//
+// # Waiting
+//
+// Who finds the lock taken spins briefly, then queues up in its own process. One
+// goroutine for each process and lock, the sleeper, waits in futex(2) on behalf
+// of all that are queued, in slices of 1 to 25 ms; the others wait on channels,
+// so that a ctx that ends is obeyed at once and ten thousand waiters cost one
+// thread. The waiters bit is set whenever a sleeper may be asleep. It may be set
+// too often, which costs one wake-up, and is never missing while all processes
+// live. A process that is killed between unlocking and waking takes the wake-up
+// with it: then the others go on at the end of their slice, and no later.
+//
+// A wake-up is a baton: who got one and does not want the lock any more passes
+// it on.
+//
+// # Death
+//
+// At the end of a slice, the sleeper asks whether the holder is alive
+// ([seg.Mapping.Alive]). If not, it compare-and-swaps exactly the word that it
+// asked about: to free, when the holder was one of the library's own sections,
+// which are written so that any prefix of them is consistent or is completed by
+// the next holder; to abandoned, when it was user code. An abandoned lock is
+// taken only to be repaired.
+package lock

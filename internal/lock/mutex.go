@@ -1,0 +1,160 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync/atomic"
+
+	"github.com/go-multiproc/multiproc/internal/crash"
+	"github.com/go-multiproc/multiproc/internal/seg"
+)
+
+// These are the sentinels that psync exports.
+var (
+	ErrOwnerDied = errors.New("psync: the lock's holder died; call Recover")
+	ErrLockLost  = errors.New("psync: the lock was taken away by an operator")
+	ErrNotHeld   = errors.New("psync: this process does not hold the lock")
+	ErrHeld      = errors.New("psync: this process holds the lock: unlock it before closing")
+)
+
+// Size is the number of bytes that a lock takes: one cache line.
+//
+//	offset size
+//	     0    8  word
+//	     8    8  fence: number of holds so far
+//	    16   48  zero
+const Size = 64
+
+const fenceOffset = 8
+
+// A Mode says whose code runs under a hold, which decides what happens when the
+// process dies in it, and what Close has to wait for.
+type Mode word
+
+const (
+	// User is a hold that user code ends. A death in it abandons the lock.
+	User = Mode(user)
+	// Scoped is a hold that ends when a function of the library returns, and
+	// that the next holder can take up at any step.
+	Scoped = Mode(scoped)
+	// UserScoped is user code called by a function of the library.
+	UserScoped = User | Scoped
+)
+
+// A Mutex is a lock in a segment, as one handle sees it. It is safe for use by
+// goroutines and processes.
+type Mutex struct {
+	word  *atomic.Uint64
+	fence *uint64 // written under the lock only
+	own   word    // this process's token, in place
+	h     *seg.Handle
+	q     *queue
+	off   int
+}
+
+// At places a lock on the Size bytes at off of the handle's meta area, which
+// must be a multiple of Size. Zero bytes are a free lock.
+func At(h *seg.Handle, off int) *Mutex {
+	m := h.Mapping()
+	at := m.MetaOffset() + off
+	w := m.Word(at)
+	q := m.Local(at, func() any { return newQueue(m, w) }).(*queue)
+	return &Mutex{
+		word: w, fence: fencePointer(m.Word(at + fenceOffset)),
+		own: word(m.Token()) << tokenShift, h: h, q: q, off: at,
+	}
+}
+
+func (m *Mutex) load() word { return word(m.word.Load()) }
+
+func (m *Mutex) cas(old, new word) bool { return m.word.CompareAndSwap(uint64(old), uint64(new)) }
+
+// mine reports whether w says that this process holds the lock.
+func (m *Mutex) mine(w word) bool { return w.held() && w.token() == m.own.token() }
+
+// Lock takes the lock. A free lock is taken without a look at ctx. When it
+// returns an error, the lock is not held: ErrOwnerDied if it is abandoned, ctx's
+// error, or one that is fs.ErrClosed.
+func (m *Mutex) Lock(ctx context.Context, mode Mode) error {
+	w := m.load()
+	if w.free() && m.cas(w, w.takenBy(m.own|word(mode))) {
+		return m.acquired()
+	}
+	return m.lockSlow(ctx, mode)
+}
+
+// acquired ends every acquisition.
+func (m *Mutex) acquired() error {
+	crash.At("lock.taken")
+	if m.h.Closed() {
+		// The handle was closed meanwhile. The word may be in the pages that
+		// replaced the segment; whichever it is, it is given back.
+		_ = m.Unlock()
+		return seg.ErrClosed
+	}
+	*m.fence++
+	m.q.raceAcquire()
+	return nil
+}
+
+// TryLock takes the lock if it is free, without waiting. It finds out that a
+// holder died, and reports that as Lock does.
+func (m *Mutex) TryLock(mode Mode) (bool, error) {
+	for {
+		if m.h.Closed() {
+			return false, seg.ErrClosed
+		}
+		w := m.load()
+		switch {
+		case w.free():
+			if m.cas(w, w.takenBy(m.own|word(mode))) {
+				err := m.acquired()
+				return err == nil, err
+			}
+		case !w.held():
+			return false, ErrOwnerDied
+		case m.mine(w) || !m.q.bury(w):
+			return false, nil
+		}
+	}
+}
+
+// Unlock gives the lock back. It returns ErrNotHeld, or ErrLockLost, and does
+// nothing, when this process does not hold it. A hold of an abandoned lock that
+// was not repaired goes back as abandoned.
+func (m *Mutex) Unlock() error {
+	w := m.load()
+	if !m.mine(w) {
+		return m.notMine()
+	}
+	m.q.raceRelease()
+	if w&(waiters|abandoned) == 0 && m.cas(w, w.released()) {
+		crash.At("lock.released")
+		runtime.KeepAlive(m)
+		return nil
+	}
+	m.q.release(m, word.released)
+	runtime.KeepAlive(m)
+	return nil
+}
+
+func (m *Mutex) notMine() error {
+	if m.h.Closed() {
+		return seg.ErrClosed
+	}
+	return ErrNotHeld
+}
+
+// Fence is the number of the present hold: larger than that of every earlier
+// one, in whatever process. It has a meaning only while the lock is held.
+func (m *Mutex) Fence() uint64 { return *m.fence }
+
+// Held reports whether this process holds the lock.
+func (m *Mutex) Held() bool { return m.mine(m.load()) }
+
+// Offset is where the lock stands in the segment's file.
+func (m *Mutex) Offset() int { return m.off }
+
+// Handle is the handle that the lock was made with.
+func (m *Mutex) Handle() *seg.Handle { return m.h }

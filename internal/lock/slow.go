@@ -1,0 +1,152 @@
+package lock
+
+import (
+	"context"
+	"errors"
+
+	"github.com/go-multiproc/multiproc/internal/crash"
+	"github.com/go-multiproc/multiproc/internal/seg"
+)
+
+// lockSlow is Lock when the first look did not find the lock free.
+func (m *Mutex) lockSlow(ctx context.Context, mode Mode) error {
+	err := m.q.wait(ctx, m.h, func(w, sticky word) (verdict, error) {
+		switch {
+		case w.free():
+			if m.cas(w, w.takenBy(m.own|word(mode))|sticky) {
+				return taken, nil
+			}
+			return again, nil
+		case !w.held():
+			return settled, ErrOwnerDied
+		}
+		return blocked, nil
+	})
+	if err != nil {
+		return err
+	}
+	return m.acquired()
+}
+
+// Recover runs repair, which may be nil, under the lock, if the lock is
+// abandoned, and gives it back as good as new. It returns nil without running
+// repair when the lock is not, or no longer, abandoned. When repair fails,
+// panics, or dies with its process, the lock stays abandoned.
+func (m *Mutex) Recover(ctx context.Context, repair func() error) error {
+	_, err := m.recover(ctx, repair, 0)
+	return err
+}
+
+// LockOrRecover takes the lock, after repairing it if that is needed.
+func (m *Mutex) LockOrRecover(ctx context.Context, mode Mode, repair func() error) error {
+	for {
+		err := m.Lock(ctx, mode)
+		if !errors.Is(err, ErrOwnerDied) {
+			return err
+		}
+		// Somebody else may recover it first.
+		if kept, err := m.recover(ctx, repair, mode); kept || err != nil {
+			return err
+		}
+	}
+}
+
+// recover is Recover; with a mode, the lock is kept in that mode if it was
+// repaired here.
+func (m *Mutex) recover(ctx context.Context, repair func() error, keep Mode) (kept bool, err error) {
+	mine, probed := false, false
+	err = m.q.wait(ctx, m.h, func(w, sticky word) (verdict, error) {
+		switch {
+		case w.abandoned() && !w.held():
+			if m.cas(w, w.takenBy(m.own|scoped)|sticky) {
+				mine = true
+				return taken, nil
+			}
+			return again, nil
+		case w.abandoned():
+			return blocked, nil // somebody repairs it, or died over it
+		case w.held() && !m.mine(w) && !probed:
+			probed = true
+			if m.q.bury(w) {
+				return again, nil
+			}
+		}
+		return settled, nil
+	})
+	if err != nil || !mine {
+		return false, err
+	}
+	crash.At("lock.repairing")
+	*m.fence++
+	m.q.raceAcquire()
+	repaired := false
+	defer func() { // also when repair panics or calls runtime.Goexit
+		switch {
+		case !repaired:
+			m.q.raceRelease()
+			m.q.release(m, word.released)
+		case keep == 0:
+			m.q.raceRelease()
+			m.q.release(m, func(w word) word { return w.released() &^ abandoned })
+		}
+	}()
+	if repair != nil {
+		if err := repair(); err != nil {
+			return false, err
+		}
+	}
+	repaired = true
+	crash.At("lock.repaired")
+	if keep == 0 {
+		return false, nil
+	}
+	for {
+		w := m.load()
+		if m.cas(w, w&^(abandoned|scoped|user)|word(keep)) {
+			return true, nil
+		}
+	}
+}
+
+// Close closes the handle that the lock was made with. It refuses to pull the
+// memory away from under a hold of user code in this process, and waits for
+// holds that end by themselves.
+func (m *Mutex) Close() error { return m.h.Close(m) }
+
+// Refuse implements seg.Quiescer.
+func (m *Mutex) Refuse() error {
+	if w := m.load(); m.mine(w) && w&scoped == 0 {
+		return ErrHeld
+	}
+	return nil
+}
+
+// HandleClosed implements seg.Quiescer.
+func (m *Mutex) HandleClosed() {
+	m.q.mu.Lock()
+	defer m.q.mu.Unlock()
+	m.q.wakeAllLocked()
+}
+
+// Quiesce implements seg.Quiescer.
+func (m *Mutex) Quiesce() (resume func(view []byte)) {
+	barrier := false
+	_ = m.q.wait(context.Background(), nil, func(w, sticky word) (verdict, error) {
+		switch {
+		case !w.held():
+			if !m.cas(w, w.takenBy(m.own|scoped)|sticky) {
+				return again, nil
+			}
+			barrier = true
+			return taken, nil
+		case m.mine(w):
+			return blocked, nil
+		}
+		return settled, nil // another process is inside: then none of us is
+	})
+	return func(view []byte) {
+		if barrier {
+			giveBack(seg.WordOf(view))
+		}
+	}
+}

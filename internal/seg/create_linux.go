@@ -1,0 +1,158 @@
+package seg
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/go-multiproc/multiproc/internal/sys"
+)
+
+// New makes an anonymous segment: a memfd, allocated in full and sealed against
+// resizing, which the kernel frees with the last process that has it.
+func New(s Spec) (*Handle, error) {
+	foot, err := s.layout()
+	if err != nil {
+		return nil, err
+	}
+	fd, err := sys.MemfdCreate("multiproc-" + s.Kind)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	if err := allocate(fd, foot.fileSize, true); err != nil {
+		return nil, err
+	}
+	if err := sys.SealSize(fd); err != nil {
+		return nil, err
+	}
+	m, err := s.build(fd, foot)
+	if err != nil {
+		return nil, err
+	}
+	registry.Lock()
+	defer registry.Unlock()
+	return newMappingLocked(m, ""), nil
+}
+
+// Create makes a named segment, complete before anybody can see it. An existing
+// name is an error that is fs.ErrExist.
+func Create(name string, s Spec, o Options) (*Handle, error) {
+	path, err := o.path("create", name)
+	if err != nil {
+		return nil, err
+	}
+	foot, err := s.layout()
+	if err != nil {
+		return nil, err
+	}
+	mode := o.Mode
+	if mode == 0 {
+		mode = 0o600
+	}
+	fd, temp, err := unnamedFile(o.dir(), name)
+	if err != nil {
+		return nil, &fs.PathError{Op: "create", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	if temp != "" {
+		defer unix.Unlink(temp)
+	}
+	if err := unix.Fchmod(fd, uint32(mode.Perm())); err != nil {
+		return nil, &fs.PathError{Op: "chmod", Path: path, Err: err}
+	}
+	if err := allocate(fd, foot.fileSize, isTmpfs(fd)); err != nil {
+		return nil, fmt.Errorf("create %s: %w", path, err)
+	}
+	m, err := s.build(fd, foot)
+	if err != nil {
+		return nil, err
+	}
+	// The token is locked by now, so Reap keeps its hands off from the first
+	// instant that the name exists.
+	if err := sys.LinkFD(fd, path); err != nil {
+		m.discard()
+		return nil, &fs.PathError{Op: "create", Path: path, Err: err}
+	}
+	registry.Lock()
+	defer registry.Unlock()
+	return newMappingLocked(m, name), nil
+}
+
+// build maps the new file behind fd and fills it.
+func (s Spec) build(fd int, foot *footer) (*Mapping, error) {
+	fixed := foot.encode()
+	if _, err := unix.Pwrite(fd, fixed, foot.fileSize-footerSize); err != nil {
+		return nil, os.NewSyscallError("pwrite", err)
+	}
+	m, err := newMapping(fd, foot)
+	if err != nil {
+		return nil, err
+	}
+	if s.Init != nil {
+		d := foot.dataSize
+		s.Init(m.all[:d:d], m.all[foot.metaOff:foot.metaOff+foot.metaSize:foot.metaOff+foot.metaSize])
+	}
+	return m, nil
+}
+
+// unnamedFile makes a file in dir that has no name yet. Where the file system
+// has no O_TMPFILE, it has the name temp, which the caller unlinks.
+func unnamedFile(dir, name string) (fd int, temp string, err error) {
+	err = sys.IgnoringEINTR(func() (err error) {
+		fd, err = unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+		return err
+	})
+	if err == nil || !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EISDIR) {
+		return fd, "", err
+	}
+	for i := range 1000 {
+		temp = dir + "/" + tempNames + strconv.Itoa(os.Getpid()) + "." + strconv.Itoa(i)
+		fd, err = unix.Open(temp, unix.O_CREAT|unix.O_EXCL|unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
+		if errors.Is(err, unix.EEXIST) {
+			continue
+		}
+		if err == nil {
+			_, err = sys.TryLockRange(fd, unfinished, 1)
+		}
+		break
+	}
+	return fd, temp, err
+}
+
+const (
+	unchecked = 1 << 20   // smaller segments are not worth a look at /proc
+	step      = 256 << 20 // how much is taken between two looks
+)
+
+// allocate puts memory behind all n bytes of fd now. A page that cannot be had
+// later would be a SIGBUS for whoever touches it; and fallocate on a memfd does
+// not fail when memory runs out, it goes on until the OOM killer shoots somebody.
+// So what is free is looked at first, and, since others take memory too, again
+// with every step.
+func allocate(fd int, n int64, memory bool) error {
+	for off := int64(0); off < n; off += step {
+		if memory && n >= unchecked {
+			if free, by := sys.FreeMemory(); n-off > free {
+				return fmt.Errorf("%w: %d more bytes of %d needed, %d free (%s)", ErrNoSpace, n-off, n, free, by)
+			}
+		}
+		err := sys.Fallocate(fd, off, min(step, n-off))
+		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.EDQUOT) {
+			return fmt.Errorf("%w for %d bytes: %w", ErrNoSpace, n, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func isTmpfs(fd int) bool {
+	var st unix.Statfs_t
+	return unix.Fstatfs(fd, &st) == nil && st.Type == unix.TMPFS_MAGIC
+}

@@ -1,0 +1,127 @@
+package seg
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/go-multiproc/multiproc/internal/sys"
+)
+
+// Remove deletes the name of a segment of the kind. An empty kind takes every
+// regular file, a foreign one too. Who has it open keeps it.
+func Remove(name, kind string, o Options) error {
+	path, err := o.path("remove", name)
+	if err != nil {
+		return err
+	}
+	fail := func(err error) error { return &fs.PathError{Op: "remove", Path: path, Err: err} }
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		return fail(err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return fail(fmt.Errorf("%w: it is not a regular file", ErrFormat))
+	}
+	if kind != "" {
+		fd, st, err := openFile(path, o)
+		if err != nil {
+			return fail(err)
+		}
+		foot, err := readFooter(fd, st.Size)
+		unix.Close(fd)
+		if err != nil {
+			return fail(err)
+		}
+		if foot.kind != kind {
+			return fail(fmt.Errorf("%w: it is a %s, not a %s", ErrType, foot.what(), kind))
+		}
+	}
+	if err := unix.Unlink(path); err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
+// List describes the named segments in the directory that this user may open.
+// Other files are passed over.
+func List(o Options) ([]Info, error) {
+	var all []Info
+	err := eachFile(o, func(fd int, in Info) {
+		if in.Kind == "" {
+			return
+		}
+		locked, err := sys.RangeLocked(fd, lifeStart, lifeRange)
+		in.InUse = locked || err != nil
+		all = append(all, in)
+	})
+	return all, err
+}
+
+// Reap removes the named segments that no process has open, and returns them.
+//
+// The lock over the whole range of tokens proves that nobody has the segment
+// open, and keeps everybody from opening it (see open) until it is unlinked.
+func Reap(o Options) ([]Info, error) {
+	var removed []Info
+	var errs []error
+	err := eachFile(o, func(fd int, in Info) {
+		if in.Kind == "" { // one whose maker died over it, see unnamedFile
+			if free, err := sys.TryLockRange(fd, unfinished, 1); err == nil && free {
+				_ = unix.Unlink(in.Path)
+			}
+			return
+		}
+		free, err := sys.TryLockRange(fd, lifeStart, lifeRange)
+		if err != nil || !free {
+			return
+		}
+		// Between the opening and the lock, the name may have gone to another.
+		var st, now unix.Stat_t
+		if unix.Fstat(fd, &st) != nil || unix.Lstat(in.Path, &now) != nil || st.Ino != now.Ino || st.Dev != now.Dev {
+			return
+		}
+		if err := unix.Unlink(in.Path); err != nil {
+			errs = append(errs, &fs.PathError{Op: "remove", Path: in.Path, Err: err})
+			return
+		}
+		removed = append(removed, in)
+	})
+	return removed, errors.Join(append(errs, err)...)
+}
+
+// eachFile calls f with each file in the directory that is a segment, and with
+// an empty Kind for each that was to become one.
+func eachFile(o Options, f func(fd int, in Info)) error {
+	entries, err := os.ReadDir(o.dir())
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !e.Type().IsRegular() {
+			continue
+		}
+		path := filepath.Join(o.dir(), e.Name())
+		fd, st, err := openFile(path, o)
+		if err != nil {
+			continue
+		}
+		if foot, err := readFooter(fd, st.Size); err == nil {
+			f(fd, Info{
+				Name: e.Name(), Path: path, Kind: foot.kind, Type: foot.typeText(), Count: int(foot.count),
+				Size: int(foot.dataSize), Bytes: int(foot.fileSize), Mode: fs.FileMode(st.Mode).Perm(),
+				UID: int(st.Uid), PID: int(foot.pid), Created: time.Unix(0, foot.created),
+			})
+		} else if strings.HasPrefix(e.Name(), tempNames) {
+			f(fd, Info{Path: path})
+		}
+		unix.Close(fd)
+	}
+	return nil
+}

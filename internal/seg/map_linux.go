@@ -1,0 +1,76 @@
+package seg
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/edsrzf/mmap-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/go-multiproc/multiproc/internal/sys"
+)
+
+// mapFile maps the first n bytes of fd, shared.
+func mapFile(fd int, n int64) (mmap.MMap, error) {
+	// mmap-go wants an *os.File, which would close fd when it is collected: it
+	// gets a duplicate. (A dup of the description that is mapped is harmless:
+	// it is not the one that holds the token.)
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("dup", err)
+	}
+	f := os.NewFile(uintptr(dup), "segment")
+	defer f.Close()
+	mm, err := mmap.MapRegion(f, int(n), mmap.RDWR, 0, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("mmap", err)
+	}
+	return mm, nil
+}
+
+// newMapping maps fd, whose footer is foot, and takes a token. It leaves fd open.
+func newMapping(fd int, foot *footer) (*Mapping, error) {
+	life, err := sys.Reopen(fd)
+	if err != nil {
+		return nil, fmt.Errorf("shm: a segment needs a description of its own, by way of /proc: %w", err)
+	}
+	mm, err := mapFile(fd, foot.fileSize)
+	if err != nil {
+		unix.Close(life)
+		return nil, err
+	}
+	m := &Mapping{foot: foot, key: regKey{id: foot.id}, mm: mm, all: mm, life: life, fd: life}
+	if err := m.attach(); err != nil {
+		_ = mm.Unmap()
+		unix.Close(life)
+		return nil, err
+	}
+	return m, nil
+}
+
+// discard undoes newMapping before anybody saw m.
+func (m *Mapping) discard() {
+	_ = m.mm.Unmap()
+	unix.Close(m.fd)
+}
+
+// teardown gives the memory back at once and ends the token's lock. The
+// addresses stay valid, now over private zero pages, until nobody can use them.
+func (m *Mapping) teardown() {
+	// Failing would need the kernel to be out of memory for a handful of bytes;
+	// then the old pages stay, and nothing faults either.
+	_ = sys.MapZero(m.all)
+	unix.Close(m.fd)
+}
+
+// secondView maps the n bytes at off once more. It returns nil when the kernel
+// has no room for it; what the caller meant to do there is then left undone.
+func (m *Mapping) secondView(off, n int) (view []byte, unmap func()) {
+	page := os.Getpagesize()
+	start := off / page * page
+	b, err := unix.Mmap(m.fd, int64(start), off-start+n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, nil
+	}
+	return b[off-start:], func() { _ = unix.Munmap(b) }
+}

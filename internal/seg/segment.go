@@ -1,0 +1,299 @@
+package seg
+
+import (
+	"crypto/rand"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/edsrzf/mmap-go"
+)
+
+// A Spec is what an object asks of its segment.
+type Spec struct {
+	Kind  string // what the object is: "value", "mutex"; at most 16 bytes, not empty
+	Type  string // canonical text of the element type; "" if it has none
+	Count int    // number of elements, for Open to read back
+	Data  int    // bytes at offset 0
+	Meta  int    // bytes of bookkeeping, which start on a cache line
+
+	// Init fills both areas, which are zero, before anybody else can see them.
+	// It may be nil.
+	Init func(data, meta []byte)
+}
+
+// Options say where named segments are. The zero value is the default.
+type Options struct {
+	Dir      string      // the directory; "" is /dev/shm
+	Mode     fs.FileMode // Create: the permissions; 0 is 0600
+	AnyOwner bool        // Open: accept a segment that another user owns
+}
+
+// A Handle is one hold of this process on a segment. It is safe for use by
+// several goroutines. A handle that becomes unreachable closes itself.
+type Handle struct {
+	m       *Mapping
+	name    string
+	closed  atomic.Bool
+	cleanup runtime.Cleanup
+}
+
+// A Mapping is a segment in the memory of this process. There is one for each
+// segment, shared by the handles to it.
+type Mapping struct {
+	foot *footer
+	raw  bool // a foreign file: no footer, no tokens
+	key  regKey
+	mm   mmap.MMap
+	all  []byte // what mm maps; it stays valid after everything was closed
+	// life is the descriptor that holds the token's lock. Its description is
+	// referred to by nothing else: see liveness_linux.go. -1 for a foreign file.
+	life  int
+	token uint64
+	// fd is life, or the only descriptor of a foreign file. Peers are sent a
+	// description of their own, see Handle.reopen.
+	fd     int
+	region *region
+
+	closing sync.Mutex // serialises Close; held while one waits for holders
+
+	mu    sync.Mutex  // protects local
+	local map[int]any // process-local companions of shared words, by offset
+}
+
+// regKey finds a mapping: by identity, or a foreign file by device and inode.
+type regKey struct {
+	id       ID
+	dev, ino uint64
+}
+
+// registry has every mapping that some handle holds.
+var registry = struct {
+	sync.Mutex
+	m map[regKey]*regEntry
+}{m: make(map[regKey]*regEntry)}
+
+type regEntry struct {
+	m       *Mapping
+	handles int
+}
+
+// layout decides where things stand in a new segment.
+func (s Spec) layout() (*footer, error) {
+	if s.Kind == "" || len(s.Kind) > kindSize {
+		panic("seg: bad kind " + s.Kind)
+	}
+	if s.Data < 0 || s.Meta < 0 || s.Count < 0 {
+		return nil, fmt.Errorf("shm: negative size %d", min(s.Data, s.Count))
+	}
+	if s.Data > maxSegment-1<<20 || s.Meta > maxSegment-1<<20-s.Data {
+		return nil, fmt.Errorf("%w: %d bytes asked for; the limit is %d", ErrNoSpace, s.Data, int64(maxSegment))
+	}
+	f := &footer{
+		dataSize: int64(s.Data), metaSize: int64(s.Meta), count: int64(s.Count),
+		kind: s.Kind, typ: s.Type[:min(len(s.Type), typTextSize)], typLen: int64(len(s.Type)),
+		typHash: typeHash(s.Type), created: time.Now().UnixNano(), pid: int64(os.Getpid()),
+	}
+	rand.Read(f.id[:])
+	page := int64(os.Getpagesize())
+	f.metaOff = roundUp(f.dataSize, metaAlign)
+	f.fileSize = roundUp(f.metaOff+roundUp(f.metaSize, cacheLine)+footerSize, page)
+	return f, nil
+}
+
+func roundUp(n, to int64) int64 { return (n + to - 1) / to * to }
+
+// newMappingLocked registers m, which nobody else knows yet, and returns its
+// first handle.
+// Preconditions: registry is locked.
+func newMappingLocked(m *Mapping, name string) *Handle {
+	m.region = newRegion(m)
+	e := &regEntry{m: m}
+	registry.m[m.key] = e
+	return e.handleLocked(name)
+}
+
+// newRegion has m's addresses unmapped when m becomes unreachable. The region
+// must not keep m reachable itself.
+func newRegion(m *Mapping) *region {
+	r := &region{mm: m.mm}
+	runtime.AddCleanup(m, (*region).unmap, r)
+	return r
+}
+
+// A region is what is left to undo when nobody can reach a mapping any more.
+type region struct {
+	mm mmap.MMap
+	// exposed is set once a slice of the mapping was given to the user: then
+	// nothing proves that the addresses are unused, and they stay reserved.
+	exposed atomic.Bool
+}
+
+func (r *region) unmap() {
+	if !r.exposed.Load() {
+		_ = r.mm.Unmap() // the range is ours; munmap cannot fail on it
+	}
+}
+
+func (e *regEntry) handleLocked(name string) *Handle {
+	e.handles++
+	h := &Handle{m: e.m, name: name}
+	h.cleanup = runtime.AddCleanup(h, (*Mapping).abandon, e.m)
+	return h
+}
+
+// lookupLocked finds the mapping that this process has of a segment.
+func lookupLocked(key regKey) *regEntry { return registry.m[key] }
+
+// abandon is release for a handle that became unreachable.
+func (m *Mapping) abandon() { m.release() }
+
+// release gives back one handle's hold. With the last one, the memory is given
+// back too, and the token's lock ends.
+func (m *Mapping) release() (last bool) {
+	registry.Lock()
+	e := registry.m[m.key]
+	e.handles--
+	last = e.handles == 0
+	if last {
+		delete(registry.m, m.key)
+	}
+	registry.Unlock()
+	if last {
+		m.teardown()
+	}
+	return last
+}
+
+// lastHandle reports whether this process has one handle only.
+func (m *Mapping) lastHandle() bool {
+	registry.Lock()
+	defer registry.Unlock()
+	e := registry.m[m.key]
+	return e != nil && e.handles == 1
+}
+
+// A Quiescer is a lock in the segment, seen from Close: what a closing handle
+// has to wait for, and what it must not pull away from under somebody.
+type Quiescer interface {
+	// Refuse returns an error when user code of this process holds the lock, so
+	// that only the user can end the hold. Called before the last handle closes.
+	Refuse() error
+	// HandleClosed wakes the goroutines that wait through a closed handle.
+	HandleClosed()
+	// Quiesce waits until nothing of this process is inside, and keeps everybody
+	// outside until resume is called, with the lock's bytes as they are mapped
+	// then: it may be a mapping of its own.
+	Quiesce() (resume func(word []byte))
+	// Offset is where the lock's bytes start in the file; they are 64.
+	Offset() int
+}
+
+// Close gives up the handle. q may be nil. Calling it again does nothing.
+func (h *Handle) Close(q Quiescer) error {
+	m := h.m
+	m.closing.Lock()
+	defer m.closing.Unlock()
+	if h.closed.Load() {
+		return nil
+	}
+	if q == nil {
+		h.closed.Store(true)
+		h.cleanup.Stop()
+		m.release()
+		runtime.KeepAlive(h)
+		return nil
+	}
+	last := m.lastHandle()
+	if last {
+		if err := q.Refuse(); err != nil {
+			return err
+		}
+	}
+	h.closed.Store(true)
+	h.cleanup.Stop()
+	q.HandleClosed()
+	if !last {
+		m.release()
+		runtime.KeepAlive(h)
+		return nil
+	}
+	resume := q.Quiesce()
+	// From here on the lock is ours, so nobody of this process acquires it in
+	// the real memory any more; but other processes wait for it. It must be
+	// given back after this process's view of it is gone and before its token's
+	// lock is: through a second view.
+	view, unview := m.secondView(q.Offset(), cacheLine)
+	m.release()
+	if view != nil {
+		resume(view)
+		unview()
+	}
+	runtime.KeepAlive(h)
+	return nil
+}
+
+// FromSegment finds the handle inside a *shm.Segment. Package shm, which is above
+// this one, sets it, so that array can look inside without a public method.
+var FromSegment func(segment any) *Handle
+
+// Closed reports whether Close was called.
+func (h *Handle) Closed() bool { return h.closed.Load() }
+
+// Data is the object's data. Use DataForUser for what the user gets to see.
+func (h *Handle) Data() []byte { return h.m.all[:h.m.foot.dataSize:h.m.foot.dataSize] }
+
+// DataForUser is Data, for a slice that leaves the library: it stays valid, and
+// its addresses stay reserved, after everything was closed.
+func (h *Handle) DataForUser() []byte {
+	h.m.region.exposed.Store(true)
+	return h.Data()
+}
+
+// Meta is the object's own area. It starts on a cache line.
+func (h *Handle) Meta() []byte {
+	f := h.m.foot
+	return h.m.all[f.metaOff : f.metaOff+f.metaSize : f.metaOff+f.metaSize]
+}
+
+// Count is the number of elements that the segment was made with.
+func (h *Handle) Count() int { return int(h.m.foot.count) }
+
+// Name is the name that the segment was created or opened with; "" if none.
+func (h *Handle) Name() string { return h.name }
+
+// ID is the identity of the segment: the same in every process.
+func (h *Handle) ID() ID { return h.m.foot.id }
+
+// Mapping is what the handle's process has of the segment.
+func (h *Handle) Mapping() *Mapping { return h.m }
+
+// Raw reports whether the segment is a foreign file.
+func (h *Handle) Raw() bool { return h.m.raw }
+
+// Token is the number under which this process owns things in the segment. It
+// is never 0, never used again, and less than 2^40.
+func (m *Mapping) Token() uint64 { return m.token }
+
+// MetaOffset is where the meta area starts in the file.
+func (m *Mapping) MetaOffset() int { return int(m.foot.metaOff) }
+
+// Local returns the process-local companion of the shared word at off, which
+// the first caller makes. Every handle gets the same one.
+func (m *Mapping) Local(off int, make func() any) any {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if v, ok := m.local[off]; ok {
+		return v
+	}
+	if m.local == nil {
+		m.local = map[int]any{}
+	}
+	v := make()
+	m.local[off] = v
+	return v
+}

@@ -1,0 +1,33 @@
+// Package psync is package sync across processes.
+//
+// The objects live in shared memory. Processes that share one trust each other:
+// any of them can corrupt it. Robust is not secure; between processes that do
+// not trust each other, use package pipe or manager, which copy.
+//
+// A process that dies does not take a lock with it. The kernel tells the others
+// that the holder is gone, with certainty and within milliseconds; a holder that
+// is merely stopped or slow keeps its lock for as long as it likes. What the dead
+// one was changing may be half done, so the lock becomes abandoned: Lock returns
+// [ErrOwnerDied], without holding the lock, to everybody, until somebody calls
+// Recover, or LockOrRecover, with a function that repairs what the lock guards.
+//
+// Close ends this process's hold on an object, which other processes keep. An
+// object that becomes unreachable closes itself.
+//
+//	mu, err := psync.NewMutex()
+//	…
+//	if err := mu.LockOrRecover(ctx, rebuildIndex); err != nil {
+//		return err
+//	}
+//	defer mu.Unlock()
+//
+// All types are safe for use by any number of goroutines and processes. They can
+// stand anywhere in the arguments of a child process and in what is sent through
+// a pipe; named ones can be opened by processes that are not related. None of
+// them may be copied; they are used through pointers. Within one process, package
+// sync is much faster. For a lock that shell scripts or programs in other
+// languages take part in, use [FileLock].
+//
+// All but FileLock need Linux. Elsewhere the constructors return an error that is
+// errors.ErrUnsupported.
+package psync

@@ -1,0 +1,104 @@
+package psync
+
+import (
+	"context"
+
+	"github.com/go-multiproc/multiproc/internal/lock"
+	"github.com/go-multiproc/multiproc/internal/seg"
+)
+
+const mutexKind = "mutex"
+
+// A Mutex is a mutual exclusion lock between goroutines of any number of
+// processes. Any goroutine of the process that holds it may unlock it. It is not
+// re-entrant.
+//
+// It is held by a process, and robust: see the package documentation for what
+// happens when that dies. Without contention, Lock and Unlock make no system
+// call. Waiters of one process get the lock in the order of their arrival, apart
+// from newcomers that find it free; between processes there is no order.
+type Mutex struct {
+	l *lock.Mutex
+	// guard is set for the Mutex of another object, which that object closes.
+	guard bool
+}
+
+var _ Locker = (*Mutex)(nil)
+
+func mutexSpec() seg.Spec { return seg.Spec{Kind: mutexKind, Meta: lock.Size} }
+
+func newMutex(h *seg.Handle, err error) (*Mutex, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &Mutex{l: lock.At(h, 0)}, nil
+}
+
+// NewMutex makes an anonymous Mutex, to be passed to child processes.
+func NewMutex() (*Mutex, error) { return newMutex(seg.New(mutexSpec())) }
+
+// CreateMutex makes a named Mutex. If the name exists, the error is fs.ErrExist.
+func CreateMutex(name string, opts ...Options) (*Mutex, error) {
+	return newMutex(seg.Create(name, mutexSpec(), options(opts)))
+}
+
+// OpenMutex joins a Mutex that CreateMutex made, here or in another process.
+func OpenMutex(name string, opts ...Options) (*Mutex, error) {
+	return newMutex(seg.Open(name, mutexKind, "", options(opts)))
+}
+
+// Guard makes a Mutex of a lock that is part of another object. It is for the
+// packages of this module.
+func Guard(l *lock.Mutex) *Mutex { return &Mutex{l: l, guard: true} }
+
+// Lock takes the lock, and waits for it as long as ctx allows. A free lock is
+// taken without a look at ctx. When Lock returns an error, the lock is not held:
+// ErrOwnerDied if it is abandoned, ctx's own error, or one that is fs.ErrClosed.
+func (m *Mutex) Lock(ctx context.Context) error { return m.l.Lock(ctx, lock.User) }
+
+// TryLock takes the lock if it is free. It does not wait; if another process
+// holds the lock, it asks the kernel whether that process is alive, and returns
+// ErrOwnerDied if it is not.
+func (m *Mutex) TryLock() (bool, error) { return m.l.TryLock(lock.User) }
+
+// Unlock gives the lock back. It returns ErrNotHeld if this process does not
+// hold it, and ErrLockLost if it was taken away by an operator.
+func (m *Mutex) Unlock() error { return m.l.Unlock() }
+
+// Recover makes an abandoned lock usable again: it runs repair under the lock,
+// which it does not keep. repair must put right whatever a holder that died at
+// any point may have left behind; nil is for when there is nothing to repair.
+//
+// Among several callers one runs its repair; the others wait for it and then
+// return nil, as does a call when the lock is not abandoned. If repair returns an
+// error, Recover returns it, and the lock stays abandoned, as it does when repair
+// panics or its process dies.
+func (m *Mutex) Recover(ctx context.Context, repair func() error) error {
+	return m.l.Recover(ctx, repair)
+}
+
+// LockOrRecover takes the lock, after running repair as Recover does if it is
+// abandoned. When it returns nil, the lock is held.
+func (m *Mutex) LockOrRecover(ctx context.Context, repair func() error) error {
+	return m.l.LockOrRecover(ctx, lock.User, repair)
+}
+
+// Fence is the number of this hold: larger than that of every hold before, in
+// any process. A store that remembers the largest number it has seen can refuse
+// what a former holder, that was stopped for too long, sends late. It has a
+// meaning only while the lock is held.
+func (m *Mutex) Fence() uint64 { return m.l.Fence() }
+
+// Name is the name that the lock was created or opened with; "" if none.
+func (m *Mutex) Name() string { return m.l.Handle().Name() }
+
+// Close ends this process's hold on the object; it does not unlock. It returns
+// ErrHeld, and closes nothing, when this process holds the lock. Goroutines that
+// wait for it return with an error that is fs.ErrClosed. Calling it again does
+// nothing. Closing the guard of a Value or an Array does nothing; close that.
+func (m *Mutex) Close() error {
+	if m.guard {
+		return nil
+	}
+	return m.l.Close()
+}

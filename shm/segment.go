@@ -1,0 +1,129 @@
+package shm
+
+import (
+	"fmt"
+	"io/fs"
+
+	"github.com/go-multiproc/multiproc/internal/seg"
+)
+
+// These errors are returned when a segment is made or opened.
+var (
+	// ErrNoSpace is returned when there is not enough memory, or room in the
+	// file system, for all of the segment.
+	ErrNoSpace = seg.ErrNoSpace
+
+	// ErrFormat is returned when a file is not a segment that this version of
+	// the library can use: made by another program (see [OpenRaw]), cut short,
+	// damaged, or of a newer format.
+	ErrFormat = seg.ErrFormat
+
+	// ErrType is returned when a segment holds something else than what it is
+	// opened as: another kind of object, or elements of another type.
+	ErrType = seg.ErrType
+)
+
+// Options say where named segments are. The zero value is the default.
+type Options struct {
+	// Dir is the directory of the files. "" is /dev/shm. Another one should be
+	// on a tmpfs too: on a disk it works, and the kernel writes it back there.
+	Dir string
+
+	// Mode is the permissions of a segment that Create makes, whatever the
+	// umask. 0 is 0600: only this user's processes can open it.
+	Mode fs.FileMode
+
+	// AnyOwner lets Open and OpenRaw accept a file that belongs to another
+	// user, who can then change the contents at any time. Without it that is an
+	// error that is fs.ErrPermission.
+	AnyOwner bool
+}
+
+func options(opts []Options) seg.Options {
+	if len(opts) == 0 {
+		return seg.Options{}
+	}
+	return seg.Options(opts[0])
+}
+
+const kind = "segment"
+
+// A Segment is this process's hold on a piece of shared memory. Its methods may
+// be called by several goroutines at once; access to the bytes is not
+// synchronised in any way.
+//
+// A *Segment can stand anywhere in the arguments of a child process and in what
+// is sent through a pipe.
+type Segment struct{ h *seg.Handle }
+
+// New makes an anonymous segment of size bytes, all zero. Pass it to a child
+// process, or send it through a pipe, to share it. The error is ErrNoSpace if
+// the memory is not there.
+func New(size int) (*Segment, error) {
+	if err := checkSize(size); err != nil {
+		return nil, err
+	}
+	return wrap(seg.New(seg.Spec{Kind: kind, Data: size}))
+}
+
+// Create makes a named segment of size bytes, all zero. Nobody can see it before
+// it is complete. If the name exists, the error is fs.ErrExist. A name is one
+// plain file name of at most 250 bytes.
+func Create(name string, size int, opts ...Options) (*Segment, error) {
+	if err := checkSize(size); err != nil {
+		return nil, err
+	}
+	return wrap(seg.Create(name, seg.Spec{Kind: kind, Data: size}, options(opts)))
+}
+
+// Open joins a segment that Create made, here or in another process.
+func Open(name string, opts ...Options) (*Segment, error) {
+	return wrap(seg.Open(name, kind, "", options(opts)))
+}
+
+// OpenRaw maps a whole file that some other program made, for one
+// Python's multiprocessing.shared_memory.SharedMemory. Nothing protects this
+// process from that program: if it makes the file shorter, an access behind the
+// new end is a SIGBUS. Such a segment does not count as in use for Reap, which
+// does not touch foreign files anyway.
+func OpenRaw(name string, opts ...Options) (*Segment, error) {
+	return wrap(seg.OpenRaw(name, options(opts)))
+}
+
+func checkSize(size int) error {
+	if size <= 0 {
+		return fmt.Errorf("shm: a segment of %d bytes: the size must be at least 1: %w", size, fs.ErrInvalid)
+	}
+	return nil
+}
+
+func wrap(h *seg.Handle, err error) (*Segment, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &Segment{h}, nil
+}
+
+// Bytes is the memory itself, Size bytes of it. It panics after Close. A slice
+// that was taken before reads zeros after it.
+func (s *Segment) Bytes() []byte {
+	if s.h.Closed() {
+		panic("shm: use of closed Segment")
+	}
+	return s.h.DataForUser()
+}
+
+// Name is the name that the segment was created or opened with; "" if it is
+// anonymous.
+func (s *Segment) Name() string { return s.h.Name() }
+
+// Size is the number of bytes.
+func (s *Segment) Size() int { return len(s.h.Data()) }
+
+// Close ends this handle. The memory is given back when it was the last handle
+// of this process. Calling it again does nothing.
+func (s *Segment) Close() error { return s.h.Close(nil) }
+
+func init() {
+	seg.FromSegment = func(s any) *seg.Handle { return s.(*Segment).h }
+}
