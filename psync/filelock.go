@@ -158,10 +158,22 @@ func (l *FileLock) lock(ctx context.Context, m flockMode) error {
 		}
 		err = f.acquire(ctx, l, m)
 		fileLocks.leave(f)
+		if err == nil {
+			return l.keepIfOpen(m)
+		}
 		if err != errMoved {
 			return err
 		}
 	}
+}
+
+// keepIfOpen gives the lock back if l was closed while it was being taken.
+func (l *FileLock) keepIfOpen(m flockMode) error {
+	err := l.usable("lock")
+	if err != nil {
+		_ = l.unlock(m)
+	}
+	return err
 }
 
 func (l *FileLock) tryLock(m flockMode) (bool, error) {
@@ -175,18 +187,23 @@ func (l *FileLock) tryLock(m flockMode) (bool, error) {
 		}
 		ok, err := f.try(l, m)
 		fileLocks.leave(f)
+		if ok {
+			err = l.keepIfOpen(m)
+			return err == nil, err
+		}
 		if err != errMoved {
-			return ok, err
+			return false, err
 		}
 	}
 }
 
 func (l *FileLock) unlock(m flockMode) error {
-	if err := l.usable("unlock"); err != nil {
-		return err
-	}
+	// A hold that was taken in the instant of Close can be ended after it.
 	h := fileLocks.takeHold(l, m)
 	if h == nil {
+		if err := l.usable("unlock"); err != nil {
+			return err
+		}
 		return &fs.PathError{Op: "unlock", Path: l.path, Err: lock.ErrNotHeld}
 	}
 	err := h.file.release(m)
