@@ -74,3 +74,11 @@ func (m *Mapping) secondView(off, n int) (view []byte, unmap func()) {
 	}
 	return b[off-start:], func() { _ = unix.Munmap(b) }
 }
+
+func (m *Mapping) reopen() (int, error) {
+	if !m.raw {
+		return sys.Reopen(m.fd)
+	}
+	fd, err := unix.FcntlInt(uintptr(m.fd), unix.F_DUPFD_CLOEXEC, 0)
+	return fd, os.NewSyscallError("dup", err)
+}

@@ -297,3 +297,7 @@ func (m *Mapping) Local(off int, make func() any) any {
 	m.local[off] = v
 	return v
 }
+
+// Reopen opens the segment's file once more, for a peer to be sent: never the
+// descriptor that the token's lock depends on. The caller closes it.
+func (h *Handle) Reopen() (int, error) { return h.m.reopen() }

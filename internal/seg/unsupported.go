@@ -41,3 +41,5 @@ func (m *Mapping) Alive(uint64) bool { return true }
 func (m *Mapping) teardown() {}
 
 func (m *Mapping) secondView(off, n int) ([]byte, func()) { return nil, nil }
+
+func (m *Mapping) reopen() (int, error) { return -1, errUnsupported }
