@@ -32,26 +32,28 @@ import (
 // MaxRights is the number of descriptors that the kernel takes in one message (SCM_MAX_FD).
 const MaxRights = 253
 
+// The errors carry no prefix: those who use a Conn say what they were doing.
+
 // ErrProtocol is in the error of a read that met a length that is no length. The stream has lost its frames for good.
-var ErrProtocol = errors.New("wire: the peer does not speak in frames")
+var ErrProtocol = errors.New("the peer does not speak in frames")
 
 // ErrTooLarge is in the error of a read that met a frame larger than the reader allows. Nothing of it was read, and
 // nothing behind it can be.
-var ErrTooLarge = errors.New("wire: frame too large")
+var ErrTooLarge = errors.New("frame too large")
 
 // ErrTorn is in the error of every write after one that stopped inside a frame.
-var ErrTorn = errors.New("wire: an earlier write stopped inside a frame, so the peer would misread this one")
+var ErrTorn = errors.New("an earlier write stopped inside a frame, so the peer would misread this one")
 
 // ErrMoving is in the error of every operation on a Conn that is on its way to another process.
-var ErrMoving = errors.New("wire: connection is being handed over")
+var ErrMoving = errors.New("connection is being handed over")
 
 // ErrBusy is the error of BeginMove while another goroutine reads or writes.
-var ErrBusy = errors.New("wire: connection is in use by another goroutine")
+var ErrBusy = errors.New("connection is in use by another goroutine")
 
 var (
 	errClosed  = fs.ErrClosed
-	errLost    = errors.New("wire: a message is half received and has lost descriptors")
-	errBacklog = errors.New("wire: unread messages that came with a connection are malformed")
+	errLost    = errors.New("a message is half received and has lost descriptors")
+	errBacklog = errors.New("unread messages that came with a connection are malformed")
 )
 
 // A Conn reads and writes frames on a socket. It is safe for concurrent use: frames are never mixed.
@@ -75,7 +77,7 @@ func New(fd int) (*Conn, error) {
 	c, err := newConn(fd)
 	if err != nil {
 		unix.Close(fd)
-		return nil, fmt.Errorf("wire: descriptor %d: %w", fd, err)
+		return nil, fmt.Errorf("descriptor %d: %w", fd, err)
 	}
 	return c, nil
 }
@@ -178,6 +180,10 @@ func (c *Conn) Dup() (fd int, err error) {
 	})
 	return fd, err
 }
+
+// Ready reports whether a read would return at once for a reason that polling the descriptor does not show: a whole frame was
+// read ahead, or reading can only fail.
+func (c *Conn) Ready() bool { return c.ready.Load() }
 
 // Source says how to wait until a read would find something: a frame, the beginning of one, or the end.
 func (c *Conn) Source() waitable.Source {

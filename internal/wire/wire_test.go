@@ -36,7 +36,7 @@ func pair(t testing.TB) (a, b *wire.Conn) {
 // rawPair returns a Conn and the bare descriptor of its peer.
 func rawPair(t testing.TB) (*wire.Conn, int) {
 	t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,10 +205,15 @@ func TestLongHeader(t *testing.T) {
 	}
 }
 
-// pipes returns n descriptors, each of which reads its own number.
+// numbered returns n descriptors of files, each of which holds its own number.
 func numbered(t testing.TB, n int) (fds []int) {
 	for i := range n {
-		fd, err := unix.MemfdCreate("n", unix.MFD_CLOEXEC)
+		f, err := os.CreateTemp(t.TempDir(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		fd, err := unix.Dup(int(f.Fd()))
+		f.Close()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -33,7 +33,7 @@ func (c *Conn) WriteFrame(b []byte, fds []int) error {
 		return w.err
 	}
 	if len(fds) > 0 && !c.rights {
-		return fmt.Errorf("wire: descriptors travel on Unix sockets only")
+		return fmt.Errorf("descriptors travel on Unix sockets only")
 	}
 	sent, err := w.frame(b, fds)
 	if err != nil && sent > 0 {
@@ -46,7 +46,7 @@ func (c *Conn) WriteFrame(b []byte, fds []int) error {
 func (w *writer) frame(b []byte, fds []int) (sent int, err error) {
 	header := appendHeader(w.header[:0], len(b))
 	if batches := (len(fds) + MaxRights - 1) / MaxRights; batches > len(header)+len(b) {
-		return 0, fmt.Errorf("wire: %d descriptors need a message of at least %d bytes, this has %d", len(fds), batches, len(header)+len(b))
+		return 0, fmt.Errorf("%d descriptors need a message of at least %d bytes, this has %d", len(fds), batches, len(header)+len(b))
 	}
 	// Each batch but the last rides on one byte: the kernel attaches descriptors to the first byte of a send, and the
 	// receiver stops behind them, so that it meets them one batch at a time.

@@ -1,0 +1,354 @@
+package pipe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/go-multiproc/multiproc/internal/waitable"
+	"github.com/go-multiproc/multiproc/internal/wire"
+)
+
+const (
+	// maxReady is how many clients, and how many failures, wait for Accept. More clients wait in the kernel's queue.
+	maxReady = 128
+	// maxHandshakes is how many clients authenticate at once. One more, and the one that has taken longest has to go, so
+	// that clients that say nothing cannot keep out one that does.
+	maxHandshakes = 256
+)
+
+// A Listener takes connections, of Dial or of Python's Client. It is safe for use by many goroutines.
+//
+// Clients are accepted and authenticated as they come, beside each other, whether somebody is in Accept or not: a client that is slow or
+// silent holds up nobody else.
+type Listener struct {
+	inner net.Listener
+	addr  net.Addr
+	path  string      // of the socket file, absolute; "" on TCP
+	file  os.FileInfo // what Listen made there
+	auth  *authenticator
+	o     Options
+
+	mu         sync.Mutex
+	changed    sync.Cond    // results, closed
+	results    []result     // for Accept, in order
+	clients    int          // in results
+	failures   int          // in results
+	handshakes []*wire.Conn // in progress, the oldest first
+	closed     bool
+
+	wakes   waitable.Waiters
+	workers sync.WaitGroup
+}
+
+// A result is one for Accept.
+type result struct {
+	conn  *Conn
+	err   error
+	taken chan struct{} // if not nil, closed when Accept has it
+}
+
+// Listen listens on network "unix", "tcp", "tcp4" or "tcp6". address is a path, which may have any length but whose last element must
+// have at most 53 bytes if the whole has more than 107, or host:port, port 0 for a free one.
+//
+// A socket file is made with mode 0600, and Close removes it. If one is there already it stays: it belongs to another listener, or it
+// is left over from one that was killed; the error says which. The caller must Close the Listener: unlike a Conn it is not closed by becoming unreachable.
+func Listen(network, address string, o Options) (*Listener, error) {
+	l, err := listen(network, address, o)
+	if err != nil {
+		return nil, fmt.Errorf("pipe: listen %s %s: %w", network, address, err)
+	}
+	l.workers.Go(l.serve)
+	return l, nil
+}
+
+func listen(network, address string, o Options) (*Listener, error) {
+	target, release, err := resolve(network, address)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	var config net.ListenConfig
+	if network == "unix" {
+		config.Control = func(_, _ string, raw syscall.RawConn) (err error) {
+			if e := raw.Control(func(fd uintptr) { err = protect(fd) }); e != nil {
+				return e
+			}
+			return err
+		}
+	}
+	inner, err := config.Listen(context.Background(), network, target)
+	if err != nil {
+		if network == "unix" && errors.Is(err, syscall.EADDRINUSE) {
+			return nil, explainInUse(address, target)
+		}
+		if e := (*net.OpError)(nil); errors.As(err, &e) {
+			err = e.Err
+		}
+		return nil, err
+	}
+	l := &Listener{inner: inner, addr: inner.Addr(), o: o}
+	l.changed.L = &l.mu
+	if o.AuthKey != nil {
+		l.auth = newAuthenticator(o)
+	}
+	if u, ok := inner.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false) // net would not look whose file it is
+		l.addr = &net.UnixAddr{Net: network, Name: address}
+		if l.path, err = filepath.Abs(address); err == nil {
+			l.file, err = os.Lstat(l.path)
+		}
+		if err != nil {
+			inner.Close()
+			return nil, err
+		}
+		if l.file.Mode().Perm() != 0o600 {
+			if err := os.Chmod(l.path, 0o600); err != nil {
+				l.removeFile()
+				inner.Close()
+				return nil, err
+			}
+		}
+	}
+	return l, nil
+}
+
+// explainInUse says what stands in the way of a socket file.
+func explainInUse(path, target string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case err != nil:
+	case info.Mode().Type() != fs.ModeSocket:
+		return fmt.Errorf("there is something else with this name, of mode %v: %w", info.Mode(), syscall.EADDRINUSE)
+	default:
+		live, err := isLive(target)
+		switch {
+		case err != nil:
+		case live:
+			return fmt.Errorf("another listener uses this socket file: %w", syscall.EADDRINUSE)
+		default:
+			return fmt.Errorf("the socket file is left over from a listener that is gone; remove it and try again: %w", syscall.EADDRINUSE)
+		}
+	}
+	return syscall.EADDRINUSE
+}
+
+// serve accepts until the Listener is closed.
+func (l *Listener) serve() {
+	for l.room() {
+		nc, err := l.inner.Accept()
+		if err == nil {
+			if err = l.admit(nc); err == nil {
+				continue
+			}
+		}
+		// Out of descriptors, most likely, and the next try would tell the same. So it waits until somebody has
+		// seen the error; Accept's caller knows better than a timer when to go on.
+		taken := make(chan struct{})
+		if !l.put(result{err: fmt.Errorf("pipe: accept: %w", err), taken: taken}) {
+			return
+		}
+		<-taken
+	}
+}
+
+// room waits until there is room for another client, and reports false once the Listener is closed.
+func (l *Listener) room() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.clients >= maxReady && !l.closed {
+		l.changed.Wait()
+	}
+	return !l.closed
+}
+
+// admit begins with a client. It owns nc.
+func (l *Listener) admit(nc net.Conn) error {
+	local, remote := nc.LocalAddr(), nc.RemoteAddr()
+	w, err := takeNet(nc)
+	if err != nil {
+		return err
+	}
+	c := newConn(w, bothWays, l.o.MaxMessage)
+	c.local, c.remote = local, remote
+	if local.Network() == "unix" {
+		c.local = l.addr
+	}
+	if l.auth == nil {
+		l.put(result{conn: c})
+		return nil
+	}
+	l.mu.Lock()
+	if len(l.handshakes) >= maxHandshakes {
+		l.handshakes[0].Close()
+		l.handshakes = l.handshakes[1:]
+	}
+	l.handshakes = append(l.handshakes, w)
+	closed := l.closed
+	l.mu.Unlock()
+	if closed {
+		w.Close()
+	}
+	l.workers.Go(func() { l.authenticate(c) })
+	return nil
+}
+
+// authenticate runs the handshake with one client.
+func (l *Listener) authenticate(c *Conn) {
+	timeout := l.o.HandshakeTimeout
+	if timeout <= 0 {
+		timeout = defaultHandshakeTimeout
+	}
+	c.w.SetDeadline(time.Now().Add(timeout))
+	err := l.auth.asListener(c.w)
+	if err == nil {
+		err = c.w.SetDeadline(time.Time{})
+	}
+	l.mu.Lock()
+	for i, w := range l.handshakes {
+		if w == c.w {
+			l.handshakes = append(l.handshakes[:i], l.handshakes[i+1:]...)
+			break
+		}
+	}
+	l.mu.Unlock()
+	if err == nil {
+		l.put(result{conn: c})
+		return
+	}
+	c.Close()
+	if errors.Is(err, fs.ErrClosed) {
+		err = fmt.Errorf("%w: the client was silent while %d others were waiting", ErrAuth, maxHandshakes)
+	}
+	if name := c.remote.String(); name != "" && name != "@" {
+		err = fmt.Errorf("pipe: accept from %s: %w", name, err)
+	} else {
+		err = fmt.Errorf("pipe: accept: %w", err)
+	}
+	l.put(result{err: err})
+}
+
+// put gives r to Accept, and reports false if the Listener is closed. A failure is forgotten if nobody has asked
+// for many before it.
+func (l *Listener) put(r result) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed:
+		if r.conn != nil {
+			r.conn.Close()
+		}
+		return false
+	case r.conn != nil:
+		l.clients++
+	case l.failures >= maxReady && r.taken == nil:
+		return true
+	default:
+		l.failures++
+	}
+	l.results = append(l.results, r)
+	l.changed.Broadcast()
+	l.wakes.Wake()
+	return true
+}
+
+// Accept returns the next connection. It blocks until there is one, or a failure to report: an error that is ErrAuth if a client did not
+// authenticate, which concerns that client only, or what the kernel said when it could not give us a client, such as
+// syscall.EMFILE. The Listener goes on after both. After Close the error is fs.ErrClosed.
+func (l *Listener) Accept() (*Conn, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.results) == 0 && !l.closed {
+		l.changed.Wait()
+	}
+	if l.closed {
+		return nil, fmt.Errorf("pipe: accept: %w", fs.ErrClosed)
+	}
+	r := l.results[0]
+	l.results[0] = result{}
+	l.results = l.results[1:]
+	if r.conn != nil {
+		l.clients--
+		l.changed.Broadcast()
+	} else {
+		l.failures--
+	}
+	if r.taken != nil {
+		close(r.taken)
+	}
+	return r.conn, r.err
+}
+
+// Addr returns the address that clients connect to: a *net.TCPAddr, or a *net.UnixAddr with the path given to Listen.
+func (l *Listener) Addr() net.Addr { return l.addr }
+
+// Close stops listening, removes the socket file, closes the connections that nobody has accepted, and wakes all who are in Accept. Accepted
+// connections stay. It is safe to call twice; the second call returns nil.
+func (l *Listener) Close() error {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		l.workers.Wait()
+		return nil
+	}
+	l.closed = true
+	for _, r := range l.results {
+		if r.conn != nil {
+			r.conn.Close()
+		}
+		if r.taken != nil {
+			close(r.taken)
+		}
+	}
+	l.results = nil
+	for _, w := range l.handshakes {
+		w.Close()
+	}
+	l.changed.Broadcast()
+	l.mu.Unlock()
+	l.wakes.Wake()
+
+	err := l.removeFile() // while the socket still says whose file it is
+	if e := l.inner.Close(); err == nil {
+		err = e
+	}
+	l.workers.Wait()
+	if err != nil {
+		return fmt.Errorf("pipe: close listener: %w", err)
+	}
+	return nil
+}
+
+// removeFile removes the socket file, unless it is gone or another's.
+func (l *Listener) removeFile() error {
+	if l.path == "" {
+		return nil
+	}
+	info, err := os.Lstat(l.path)
+	if err != nil || !os.SameFile(info, l.file) {
+		return nil
+	}
+	if err := os.Remove(l.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// Waiter is for Wait: a Listener is ready when Accept would return at once.
+func (l *Listener) Waiter() waitable.Source {
+	return waitable.Source{
+		Ready: func() bool {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return l.closed || len(l.results) > 0
+		},
+		Notify: l.wakes.Add,
+	}
+}
