@@ -23,10 +23,13 @@ const (
 	// the next while other processes wait for it.
 	maxStreak = 16
 
-	// A spinner looks spinTries times, spinPause pauses apart: a few
-	// microseconds, after which a short critical section would have ended.
-	spinTries = 60
-	spinPause = 8
+	// A spinner looks every spinPause pauses, for at most spinBudget, after which
+	// a short critical section would have ended and sleeping is the cheaper way.
+	// PAUSE takes from 10 to 140 cycles, so the clock decides, and it is read only
+	// after every spinTries looks.
+	spinPause  = 2
+	spinTries  = 32
+	spinBudget = 10 * time.Microsecond
 )
 
 var manyCPUs = runtime.NumCPU() > 1
@@ -141,14 +144,16 @@ func (q *queue) spin(try attempt) (verdict, error) {
 		return blocked, nil
 	}
 	defer q.spinning.Store(false)
-	for range spinTries {
-		sys.Pause(spinPause)
-		w := q.load()
-		if w.held() {
-			continue
-		}
-		if v, err := try(w, 0); v == settled || v == taken {
-			return v, err
+	for start := time.Now(); time.Since(start) < spinBudget; {
+		for range spinTries {
+			sys.Pause(spinPause)
+			w := q.load()
+			if w.held() {
+				continue
+			}
+			if v, err := try(w, 0); v == settled || v == taken {
+				return v, err
+			}
 		}
 	}
 	return blocked, nil
