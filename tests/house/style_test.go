@@ -93,8 +93,14 @@ func TestNoNotesToOneself(t *testing.T) {
 	}
 }
 
+// wellKnown methods say by their name what they do: they are fmt's, errors' and encoding's.
+var wellKnown = map[string]bool{
+	"String": true, "Error": true, "Unwrap": true, "Is": true, "As": true,
+	"MarshalBinary": true, "UnmarshalBinary": true, "MarshalText": true, "UnmarshalText": true,
+}
+
 // Every exported name is documented: functions, types, constants, variables, methods
-// of exported types, and the fields of exported structs.
+// of exported types, and, where users see them, the fields of exported structs.
 func TestExportedNamesAreDocumented(t *testing.T) {
 	for _, s := range sources(t) {
 		if s.isTest || s.file.Name.Name == "main" {
@@ -103,6 +109,9 @@ func TestExportedNamesAreDocumented(t *testing.T) {
 		for _, d := range s.file.Decls {
 			switch d := d.(type) {
 			case *ast.FuncDecl:
+				if d.Recv != nil && wellKnown[d.Name.Name] {
+					continue
+				}
 				if d.Name.IsExported() && receiverExported(d) && d.Doc == nil {
 					t.Errorf("%s: %s has no comment", s.at(d.Pos()), d.Name.Name)
 				}
@@ -122,6 +131,9 @@ func checkGenDecl(t *testing.T, s *source, d *ast.GenDecl) {
 			}
 			if spec.Doc == nil && d.Doc == nil {
 				t.Errorf("%s: type %s has no comment", s.at(spec.Pos()), spec.Name.Name)
+			}
+			if strings.HasPrefix(s.path, "internal/") {
+				continue
 			}
 			switch body := spec.Type.(type) {
 			case *ast.StructType:
@@ -143,23 +155,38 @@ func checkGenDecl(t *testing.T, s *source, d *ast.GenDecl) {
 	}
 }
 
-// checkFields wants a comment over or behind each exported field or method. Fields on
-// consecutive lines may share the comment over the first of them.
+// checkFields wants a comment over or behind one of the fields, or methods, of each
+// paragraph that has an exported one: fields that speak for themselves may stand beside
+// one that is explained.
 func checkFields(t *testing.T, s *source, owner string, fields *ast.FieldList) {
-	lastLine, lastDocumented := -1, false
-	for _, f := range fields.List {
-		line := s.fset.Position(f.Pos()).Line
-		documented := f.Doc != nil || f.Comment != nil
-		if !documented && line == lastLine+1 && lastDocumented {
-			documented = true
-		}
-		lastLine, lastDocumented = s.fset.Position(f.End()).Line, documented
-		for _, name := range f.Names { // none: embedded, which its own type documents
-			if name.IsExported() && !documented {
+	var silent []*ast.Ident // exported names of the paragraph
+	documented := false
+	finish := func() {
+		if !documented {
+			for _, name := range silent {
 				t.Errorf("%s: %s.%s has no comment", s.at(name.Pos()), owner, name.Name)
 			}
 		}
+		silent, documented = nil, false
 	}
+	lastLine := -1
+	for _, f := range fields.List {
+		first := s.fset.Position(f.Pos()).Line
+		if f.Doc != nil {
+			first = s.fset.Position(f.Doc.Pos()).Line
+		}
+		if first > lastLine+1 {
+			finish()
+		}
+		lastLine = s.fset.Position(f.End()).Line
+		documented = documented || f.Doc != nil || f.Comment != nil
+		for _, name := range f.Names { // none: embedded, which its own type documents
+			if name.IsExported() {
+				silent = append(silent, name)
+			}
+		}
+	}
+	finish()
 }
 
 // receiverExported reports whether d is a function, or a method of an exported type.
