@@ -14,6 +14,7 @@ import (
 	"hash"
 	"io"
 	"os"
+	"syscall"
 
 	"github.com/go-multiproc/multiproc/internal/wire"
 )
@@ -211,7 +212,7 @@ func readHandshake(w *wire.Conn) ([]byte, error) {
 // authError says that the handshake failed, and at which step.
 func authError(step string, err error) error {
 	switch {
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
 		err = fmt.Errorf("the peer closed the connection: %w", err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = fmt.Errorf("the peer is silent: %w", err)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -19,9 +20,10 @@ import (
 const (
 	// maxReady is how many clients, and how many failures, wait for Accept. More clients wait in the kernel's queue.
 	maxReady = 128
-	// maxHandshakes is how many clients authenticate at once. One more, and the one that has taken longest has to go, so
-	// that clients that say nothing cannot keep out one that does.
+	// maxHandshakes is how many clients authenticate at once. When there are as many, those that have taken longer than
+	// patience have to go, so that clients that say nothing cannot keep out for long one that does.
 	maxHandshakes = 256
+	patience      = time.Second
 )
 
 // A Listener takes connections, of Dial or of Python's Client. It is safe for use by many goroutines.
@@ -37,11 +39,11 @@ type Listener struct {
 	o     Options
 
 	mu         sync.Mutex
-	changed    sync.Cond    // results, closed
-	results    []result     // for Accept, in order
-	clients    int          // in results
-	failures   int          // in results
-	handshakes []*wire.Conn // in progress, the oldest first
+	changed    sync.Cond   // results, closed
+	results    []result    // for Accept, in order
+	clients    int         // in results
+	failures   int         // in results
+	handshakes []handshake // in progress, the oldest first
 	closed     bool
 
 	wakes   waitable.Waiters
@@ -53,6 +55,11 @@ type result struct {
 	conn  *Conn
 	err   error
 	taken chan struct{} // if not nil, closed when Accept has it
+}
+
+type handshake struct {
+	w     *wire.Conn
+	since time.Time
 }
 
 // Listen listens on network "unix", "tcp", "tcp4" or "tcp6". address is a path, which may have any length but whose last element must
@@ -163,10 +170,25 @@ func (l *Listener) serve() {
 func (l *Listener) room() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.clients >= maxReady && !l.closed {
-		l.changed.Wait()
+	for !l.closed {
+		switch {
+		case l.clients >= maxReady:
+			l.changed.Wait()
+		case len(l.handshakes) >= maxHandshakes:
+			oldest := l.handshakes[0]
+			if age := time.Since(oldest.since); age < patience {
+				again := time.AfterFunc(patience-age, l.changed.Broadcast)
+				l.changed.Wait()
+				again.Stop()
+				continue
+			}
+			oldest.w.Close() // its goroutine reports
+			l.handshakes = l.handshakes[1:]
+		default:
+			return true
+		}
 	}
-	return !l.closed
+	return false
 }
 
 // admit begins with a client. It owns nc.
@@ -186,11 +208,7 @@ func (l *Listener) admit(nc net.Conn) error {
 		return nil
 	}
 	l.mu.Lock()
-	if len(l.handshakes) >= maxHandshakes {
-		l.handshakes[0].Close()
-		l.handshakes = l.handshakes[1:]
-	}
-	l.handshakes = append(l.handshakes, w)
+	l.handshakes = append(l.handshakes, handshake{w, time.Now()})
 	closed := l.closed
 	l.mu.Unlock()
 	if closed {
@@ -212,12 +230,8 @@ func (l *Listener) authenticate(c *Conn) {
 		err = c.w.SetDeadline(time.Time{})
 	}
 	l.mu.Lock()
-	for i, w := range l.handshakes {
-		if w == c.w {
-			l.handshakes = append(l.handshakes[:i], l.handshakes[i+1:]...)
-			break
-		}
-	}
+	l.handshakes = slices.DeleteFunc(l.handshakes, func(h handshake) bool { return h.w == c.w })
+	l.changed.Broadcast()
 	l.mu.Unlock()
 	if err == nil {
 		l.put(result{conn: c})
@@ -225,7 +239,7 @@ func (l *Listener) authenticate(c *Conn) {
 	}
 	c.Close()
 	if errors.Is(err, fs.ErrClosed) {
-		err = fmt.Errorf("%w: the client was silent while %d others were waiting", ErrAuth, maxHandshakes)
+		err = fmt.Errorf("%w: the client took more than %v while others were waiting", ErrAuth, patience)
 	}
 	if name := c.remote.String(); name != "" && name != "@" {
 		err = fmt.Errorf("pipe: accept from %s: %w", name, err)
@@ -308,8 +322,8 @@ func (l *Listener) Close() error {
 		}
 	}
 	l.results = nil
-	for _, w := range l.handshakes {
-		w.Close()
+	for _, h := range l.handshakes {
+		h.w.Close()
 	}
 	l.changed.Broadcast()
 	l.mu.Unlock()
