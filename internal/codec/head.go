@@ -134,11 +134,15 @@ func Skip(b []byte) (rest []byte, err error) {
 		tags int         // in a row
 	)
 	for left > 0 || len(open) > 0 {
-		h, err := ReadHead(b)
-		if err != nil {
+		var h Head
+		if len(b) > 0 && b[0]&31 < 24 { // nearly every head; the loop is to cost little beside decoding
+			h = Head{Major: Major(b[0] >> 5), Arg: uint64(b[0] & 31)}
+			b = b[1:]
+		} else if h, err = ReadHead(b); err != nil {
 			return b, err
+		} else {
+			b = b[h.Size:]
 		}
-		b = b[h.Size:]
 		if h.Major == Simple && h.Indefinite {
 			if left > 0 || len(open) == 0 {
 				return b, errBreak
