@@ -1,0 +1,192 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/go-multiproc/multiproc/internal/wire"
+)
+
+// This file is the child's end of its life, start.go the parent's.
+
+// boot is what came over the control socket of this process, if it is a child. It is read when it is first asked for, which may be in
+// the initialisation of some package: the parent wrote it before it executed us.
+var boot struct {
+	once sync.Once
+	conn *wire.Conn
+	job  *job
+	err  error
+}
+
+// receiveBoot returns the control socket, and what came over it.
+func receiveBoot() (*wire.Conn, *job, error) {
+	boot.once.Do(func() {
+		if boot.conn, boot.err = wire.New(control); boot.err == nil {
+			boot.job, boot.err = receiveJob(boot.conn)
+		}
+	})
+	return boot.conn, boot.job, boot.err
+}
+
+// currentJob returns the job of this process, nil if it is no child.
+func currentJob() *job {
+	if control < 0 {
+		return nil
+	}
+	_, j, _ := receiveBoot()
+	return j
+}
+
+// runJob does what this process was started for, and exits.
+func runJob() {
+	conn, j, err := receiveBoot()
+	if conn == nil {
+		// Nobody can be told, other than whoever reads standard error.
+		fmt.Fprintf(os.Stderr, "process: the control socket of this child is of no use: %v\n", err)
+		os.Exit(exitFailed)
+	}
+	if err != nil {
+		finish(conn, refusal(fmt.Errorf("its job did not arrive: %w", err)), nil)
+	}
+	inheritStartMethod(j.header.Default)
+
+	ctx, cancel := context.WithCancelCause(context.Background())
+	listening := make(chan struct{})
+	go func() {
+		// Meanwhile the arguments can be decoded: it starts two threads.
+		cancelOnSignals(cancel)
+		close(listening)
+	}()
+	go obeyParent(conn, j.header.Detach, cancel)
+
+	call, err := prepare(j)
+	if err != nil {
+		finish(conn, refusal(err), nil)
+	}
+	<-listening
+	callAndFinish(ctx, conn, call)
+}
+
+// prepare makes a call of a job.
+func prepare(j *job) (func(context.Context) error, error) {
+	defer j.free()
+	e, err := functions.find(j.header.Func)
+	if err != nil {
+		return nil, err
+	}
+	if j.header.Info.Method == Fork {
+		if err := inherits.restore(j); err != nil {
+			return nil, err
+		}
+	}
+	call, err := e.decode(j.data[0], j.takeFDs(0))
+	if err != nil {
+		return nil, fmt.Errorf("its arguments did not arrive: %w", err)
+	}
+	return call, nil
+}
+
+func refusal(err error) result { return result{Outcome: refused, Failed: true, Err: err.Error()} }
+
+// callAndFinish runs the function, on the main goroutine, which may be tied to the main thread for a reason.
+func callAndFinish(ctx context.Context, conn *wire.Conn, call func(context.Context) error) {
+	ended := false
+	defer func() {
+		if ended {
+			return
+		}
+		v := recover()
+		if v == nil {
+			// In a deferred call the process can still end in good order; without it, the runtime would call the missing
+			// main goroutine a deadlock.
+			finish(conn, result{Outcome: exited, Failed: true}, ctx)
+		}
+		sendResult(conn, result{Outcome: panicked, Failed: true, Err: fmt.Sprint(v), Stack: panicStack(debug.Stack())})
+		// As in any Go program: the trace on standard error, exit code 2, and what GOTRACEBACK asks for.
+		panic(v)
+	}()
+	err := call(ctx)
+	ended = true
+	r := result{Outcome: returned}
+	if err != nil {
+		r.Failed, r.Err = true, errorText(err)
+	}
+	finish(conn, r, ctx)
+}
+
+// errorText is err.Error(), whatever that does.
+func errorText(err error) string { return fmt.Sprintf("%v", err) }
+
+// panicStack cuts what stands above the panic: this package's own calls.
+func panicStack(stack []byte) string {
+	s := string(stack)
+	head, rest, ok := strings.Cut(s, "\n")
+	if at := strings.Index(rest, "\npanic("); ok && at >= 0 {
+		return head + rest[at:]
+	}
+	return s
+}
+
+// finish says how the function ended, waits for this process's own children as Main does, and exits.
+func finish(conn *wire.Conn, r result, ctx context.Context) {
+	err := sendResult(conn, r)
+	if err != nil && r.Failed && !errors.Is(err, syscall.EPIPE) { // which is a parent that is gone
+		fmt.Fprintf(os.Stderr, "process: the parent cannot be told how this child ended (%v): %v\n", r.Err, err)
+	}
+	if ctx != nil && ctx.Err() != nil {
+		family.stopAll() // this process was asked to end, which is to say with its children
+	}
+	family.finish(nil)
+	os.Exit(r.code())
+}
+
+// cancelOnSignals lets SIGTERM and SIGINT end the function's ctx.
+func cancelOnSignals(cancel context.CancelCauseFunc) {
+	signals := make(chan os.Signal, 1)
+	if signal.Ignored(syscall.SIGINT) {
+		// A background job of a script, or one under nohup: interrupts from the terminal are not meant for it.
+		signal.Notify(signals, syscall.SIGTERM)
+	} else {
+		signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	}
+	go func() {
+		for s := range signals {
+			cancel(fmt.Errorf("process: received signal %d (%v)", s, s))
+		}
+	}()
+}
+
+// obeyParent reads what the parent says. The end of the stream means that there is no parent any more, because
+// the kernel closes its end with it: then this process ends too, at once, unless it is detached.
+func obeyParent(conn *wire.Conn, detached bool, cancel context.CancelCauseFunc) {
+	for {
+		err := conn.Park()
+		var frame []byte
+		if err == nil {
+			var fds []int
+			frame, fds, err = conn.ReadFrame(maxFrame)
+			closeAll(fds)
+		}
+		switch {
+		case err != nil && detached:
+			return
+		case err != nil:
+			endNow()
+		case string(frame) == interruptMessage:
+			cancel(fmt.Errorf("process: interrupted by its parent"))
+		}
+	}
+}
+
+// endNow ends this process. It does not exit in good order, which may take as long as it likes.
+func endNow() {
+	syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	os.Exit(128 + int(syscall.SIGKILL)) // the first process of a PID namespace is immune to itself
+}

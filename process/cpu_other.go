@@ -1,0 +1,7 @@
+//go:build !linux
+
+package process
+
+import "runtime"
+
+func cpuCount() int { return runtime.NumCPU() }

@@ -1,0 +1,143 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"syscall"
+)
+
+// An ExitError says how a child ended that did not end well.
+type ExitError struct {
+	Name   string
+	PID    int
+	Code   int            // exit code; -1 if a signal ended the child
+	Signal syscall.Signal // that ended the child; 0 if none did
+
+	Err    string // text of the error that the function returned, or of the value that it panicked with
+	Stack  string // of the panic; empty if there was none
+	Stderr string // last lines of standard error, if they were captured
+
+	MemoryKill bool // the child went beyond its memory limit
+}
+
+// Error says it in one line, for example
+//
+//	process: counter-1 (pid 4711) exited with code 1: open x: no such file or directory
+//
+// or more, if the child's own text has more.
+func (e *ExitError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "process: %s (pid %d) ", e.Name, e.PID)
+	switch {
+	case e.Stack != "":
+		b.WriteString("panicked")
+	case e.Signal != 0:
+		fmt.Fprintf(&b, "was ended by signal %d (%v)", int(e.Signal), e.Signal)
+	default:
+		fmt.Fprintf(&b, "exited with code %d", e.Code)
+	}
+	if e.MemoryKill {
+		b.WriteString(", beyond its memory limit")
+	}
+	if e.Err != "" {
+		b.WriteString(": ")
+		b.WriteString(e.Err)
+	}
+	return b.String()
+}
+
+// Exit codes of a child whose function ended, the same as a Go program's.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitPanic  = 2
+)
+
+// exit is how a child ended, once that is known.
+type exit struct {
+	code int // -1 if a signal ended it
+	err  *ExitError
+}
+
+// joinError keeps a nil *ExitError from becoming an error that is not nil.
+func (e *exit) joinError() error {
+	if e.err == nil {
+		return nil
+	}
+	return e.err
+}
+
+// decodeExit puts together what the kernel says of the child's end (or waitErr, why it says nothing) and what the
+// child said of it (or resultErr).
+//
+// The kernel has the last word on code and signal: after its function has ended, a child can still be killed, or the race
+// detector change its exit code.
+func decodeExit(status syscall.WaitStatus, waitErr error, r result, resultErr error) exit {
+	if waitErr != nil {
+		return exitUncollected(waitErr, r)
+	}
+	e := ExitError{Code: status.ExitStatus()} // -1 if a signal ended it
+	if status.Signaled() {
+		e.Signal = status.Signal()
+	}
+	switch {
+	case resultErr == nil:
+		e.Err, e.Stack = r.text()
+	case e.Signal != 0:
+		// Nothing is more usual than a child that is killed before it could say anything.
+	case errors.Is(resultErr, syscall.ECONNRESET):
+		// The kernel's word for a socket that was closed with something unread in it.
+		e.Err = "it ended without taking its job: main has to call process.Main, or process.Init, before it does anything else"
+	case !errors.Is(resultErr, io.EOF):
+		e.Err = fmt.Sprintf("what it said of its end cannot be read: %v", resultErr)
+	case e.Code != 0:
+		e.Err = "its function did not return: it called os.Exit, or the Go runtime found a fatal error, which standard error tells"
+	default:
+		// os.Exit(0) is a way to say that all is well.
+	}
+	if e.Code == 0 && e.Err == "" && !r.Failed {
+		return exit{code: 0}
+	}
+	return exit{code: e.Code, err: &e}
+}
+
+// exitUncollected is how a child ended whose status somebody else has taken: what remains is what it said.
+func exitUncollected(waitErr error, r result) exit {
+	if r.Outcome == returned && !r.Failed {
+		return exit{code: exitOK}
+	}
+	e := ExitError{Code: -1}
+	if r.Outcome == unknown {
+		e.Err = fmt.Sprintf("how it ended is not known, something else in this program has collected it: %v", waitErr)
+		return exit{code: -1, err: &e}
+	}
+	e.Code = r.code()
+	e.Err, e.Stack = r.text()
+	return exit{code: e.Code, err: &e}
+}
+
+// code is the exit code that a child with this result wants.
+func (r *result) code() int {
+	switch {
+	case r.Outcome == panicked:
+		return exitPanic
+	case r.Failed:
+		return exitFailed
+	}
+	return exitOK
+}
+
+// text is what an ExitError shows of a result.
+func (r *result) text() (err, stack string) {
+	switch r.Outcome {
+	case exited:
+		return "its function called runtime.Goexit", ""
+	case panicked:
+		return r.Err, r.Stack
+	case refused:
+		return "it could not call its function: " + r.Err, ""
+	}
+	return r.Err, ""
+}

@@ -1,0 +1,163 @@
+package process
+
+import (
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+)
+
+// Info describes a process of the family.
+type Info struct {
+	Name      string // "MainProcess" for the one that the user started
+	PID       int
+	ParentPID int
+	Method    Method // how it was started; 0 for the main process
+	Daemon    bool
+}
+
+// mainName is Python's name for the process that is nobody's child.
+const mainName = "MainProcess"
+
+// Current describes this process. In a child that is what its parent said; the process ids are those of the parent's PID namespace for
+// ParentPID, and of this one for PID.
+func Current() Info {
+	if j := currentJob(); j != nil {
+		info := j.header.Info
+		info.PID = os.Getpid()
+		return info
+	}
+	return Info{Name: mainName, PID: os.Getpid(), ParentPID: os.Getppid()}
+}
+
+// Parent describes the process that started this one. In the main process there is none: false.
+func Parent() (Info, bool) {
+	if j := currentJob(); j != nil {
+		return j.header.Parent, true
+	}
+	return Info{}, false
+}
+
+// Children returns the children of this process that run, in the order in which they were started. Those that have ended are collected, and not
+// among them.
+func Children() []*Process { return family.living() }
+
+// CPUCount returns the number of CPUs that this process may run on now, its affinity mask considered. It
+// is at least 1. A cgroup's limit of processor time is not considered: runtime.GOMAXPROCS(0) is, at program start.
+func CPUCount() int { return cpuCount() }
+
+// family is this process's children.
+var family children
+
+type children struct {
+	mu     sync.Mutex
+	made   int // number of Processes that were made
+	alive  map[*Process]struct{}
+	order  int           // of starts
+	change chan struct{} // closed at the next end of a child, if somebody waits for one
+}
+
+func (c *children) nextNumber() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.made++
+	return c.made
+}
+
+// defaultName is the name of this process's n-th child.
+func defaultName(n int) string { return "Process-" + childNumber(n) }
+
+func (c *children) add(p *Process) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.alive == nil {
+		c.alive = make(map[*Process]struct{})
+	}
+	c.order++
+	p.child.order = c.order
+	c.alive[p] = struct{}{}
+}
+
+func (c *children) remove(p *Process) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.alive, p)
+	if c.change != nil {
+		close(c.change)
+		c.change = nil
+	}
+}
+
+func (c *children) living() []*Process {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.livingLocked(func(*Process) bool { return true })
+}
+
+func (c *children) livingLocked(which func(*Process) bool) []*Process {
+	var ps []*Process
+	for p := range c.alive {
+		if which(p) {
+			ps = append(ps, p)
+		}
+	}
+	slices.SortFunc(ps, func(a, b *Process) int { return a.child.order - b.child.order })
+	return ps
+}
+
+// wait waits until there is none of those children, which may come and go meanwhile, or until stop is closed.
+func (c *children) wait(which func(*Process) bool, stop <-chan struct{}) {
+	for {
+		c.mu.Lock()
+		if len(c.livingLocked(which)) == 0 {
+			c.mu.Unlock()
+			return
+		}
+		if c.change == nil {
+			c.change = make(chan struct{})
+		}
+		change := c.change
+		c.mu.Unlock()
+		select {
+		case <-change:
+		case <-stop:
+			return
+		}
+	}
+}
+
+// childNumber is the number of this process's n-th child among its ancestors.
+func childNumber(n int) string {
+	if j := currentJob(); j != nil && j.header.Number != "" {
+		return j.header.Number + ":" + strconv.Itoa(n)
+	}
+	return strconv.Itoa(n)
+}
+
+// finish is what a process does with its children before it exits: it waits for them, and stops those that are daemons. When stop is
+// closed, it returns at once.
+func (c *children) finish(stop <-chan struct{}) {
+	c.wait(func(p *Process) bool { return !p.settings.daemon && !p.settings.detach }, stop)
+	daemon := func(p *Process) bool { return p.settings.daemon }
+	c.mu.Lock()
+	daemons := c.livingLocked(daemon)
+	c.mu.Unlock()
+	for _, p := range daemons {
+		p.Terminate()
+	}
+	c.wait(daemon, stop)
+}
+
+// attached returns the children that end with this process.
+func (c *children) attached() []*Process {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.livingLocked(func(p *Process) bool { return !p.settings.detach })
+}
+
+// stopAll asks all children that are not detached to end.
+func (c *children) stopAll() {
+	for _, p := range c.attached() {
+		p.Terminate()
+	}
+}

@@ -1,0 +1,278 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/go-multiproc/multiproc/internal/codec"
+	"github.com/go-multiproc/multiproc/internal/handover"
+	"github.com/go-multiproc/multiproc/internal/wire"
+)
+
+// Parent and child exchange frames of package wire on the child's control socket:
+//
+//	parent → child   jobHeader, then its parts: the arguments, then Inherit snapshots; written before the child is executed
+//	parent → child   interruptMessage, at any time, to a child that does not hear SIGINT
+//	child → parent   result; read after the child has ended
+//
+// Neither may wait for its reader, who is not there yet or not any more. So a frame is at most inlineSize bytes, which
+// any socket buffer takes, and what is larger lies in a sealed memfd whose descriptor travels with the frame.
+
+// protocol is the version of these messages. Parent and child are one binary, so that a difference means
+// that somebody else wrote them.
+const protocol = 1
+
+const (
+	inlineSize = 4 << 10
+
+	// maxHeader bounds the names in a header: it has no other place to go than the socket buffer.
+	maxHeader = 32 << 10
+
+	// maxFrame bounds what a reader takes from the socket.
+	maxFrame = 1 << 20
+
+	// maxText bounds each text of a result. A longer one loses its middle.
+	maxText = 1 << 20
+)
+
+// A jobHeader is what a child has to know before it can make sense of its arguments.
+type jobHeader struct {
+	Version int
+	Func    identity
+	Info    Info // of the child; its PID is not known yet
+	Parent  Info
+	Number  string // of the child among its ancestors: 2:1 is the first one of the second
+	Detach  bool
+	Default Method // the parent's default method
+	Inherit uint64 // what the parent has of Inherit variables, if this is a fork (see inherited.digest)
+	Parts   []part // arguments, then, if this is a fork, one for each Inherit variable
+	InMemfd bool   // the parts are in the first descriptor, not behind the header
+}
+
+// interruptMessage is all that a parent says to a running child.
+const interruptMessage = "interrupt"
+
+func sendInterrupt(conn *wire.Conn) error { return conn.WriteFrame([]byte(interruptMessage), nil) }
+
+// A part is one message of package handover: so many bytes, so many descriptors.
+type part struct {
+	Bytes, FDs int
+}
+
+// A job is what has arrived.
+type job struct {
+	header jobHeader
+	data   [][]byte
+	fds    [][]int
+	free   func() // gives back the memory of data
+}
+
+// sendJob writes a job. The messages stay the caller's.
+func sendJob(conn *wire.Conn, header jobHeader, parts []*handover.Message) error {
+	header.Version = protocol
+	size := 0
+	var fds []int
+	for _, m := range parts {
+		header.Parts = append(header.Parts, part{len(m.Data), len(m.FDs)})
+		size += len(m.Data)
+		fds = append(fds, m.FDs...)
+	}
+	header.InMemfd = size > inlineSize/2
+	frame, err := codec.Marshal(header)
+	if err != nil {
+		return err
+	}
+	if len(frame) > maxHeader {
+		return fmt.Errorf("the description of the child has %d bytes, at most %d can be sent: its name, of %d bytes, is too long", len(frame), maxHeader, len(header.Info.Name))
+	}
+	if !header.InMemfd {
+		for _, m := range parts {
+			frame = append(frame, m.Data...)
+		}
+		return conn.WriteFrame(frame, fds)
+	}
+	chunks := make([][]byte, len(parts))
+	for i, m := range parts {
+		chunks[i] = m.Data
+	}
+	memfd, err := writeMemory(chunks)
+	if err != nil {
+		return fmt.Errorf("memory for %d bytes of arguments: %w", size, err)
+	}
+	defer unix.Close(memfd)
+	return conn.WriteFrame(frame, append([]int{memfd}, fds...))
+}
+
+// receiveJob reads a job. Its descriptors are the job's, until they are taken out of it.
+func receiveJob(conn *wire.Conn) (*job, error) {
+	frame, fds, err := conn.ReadFrame(maxFrame)
+	if err != nil {
+		return nil, err
+	}
+	j, err := parseJob(frame, fds)
+	if err != nil {
+		closeAll(fds)
+	}
+	return j, err
+}
+
+// parseJob takes a frame apart. On error the descriptors are still the caller's.
+func parseJob(frame []byte, fds []int) (*job, error) {
+	j := &job{free: func() {}}
+	rest, err := codec.UnmarshalFirst(frame, &j.header)
+	if err != nil {
+		return nil, err
+	}
+	h := &j.header
+	if h.Version != protocol {
+		return nil, fmt.Errorf("the parent speaks version %d of the protocol, this program %d", h.Version, protocol)
+	}
+	if len(h.Parts) == 0 {
+		return nil, errors.New("the arguments are missing")
+	}
+	var memfds []int
+	if h.InMemfd {
+		if len(fds) == 0 {
+			return nil, errors.New("the descriptor of the arguments is missing")
+		}
+		memfds, fds = fds[:1], fds[1:]
+	}
+	// Check before anything is mapped.
+	var size, count int
+	for _, p := range h.Parts {
+		if p.Bytes < 0 || p.FDs < 0 || p.FDs > len(fds)-count || size+p.Bytes < size {
+			return nil, fmt.Errorf("a part of %d bytes and %d descriptors, which are not there", p.Bytes, p.FDs)
+		}
+		size += p.Bytes
+		count += p.FDs
+	}
+	if count != len(fds) {
+		return nil, fmt.Errorf("%d descriptors for %d places", len(fds), count)
+	}
+	if h.InMemfd {
+		if len(rest) != 0 {
+			return nil, fmt.Errorf("%d bytes behind the header, and a memory file", len(rest))
+		}
+		if rest, j.free, err = mapMemory(memfds[0], size); err != nil {
+			return nil, err
+		}
+	}
+	if size != len(rest) {
+		j.free()
+		return nil, fmt.Errorf("parts of %d bytes in %d bytes", size, len(rest))
+	}
+	for _, p := range h.Parts {
+		j.data = append(j.data, rest[:p.Bytes:p.Bytes])
+		j.fds = append(j.fds, fds[:p.FDs:p.FDs])
+		rest, fds = rest[p.Bytes:], fds[p.FDs:]
+	}
+	closeAll(memfds)
+	return j, nil
+}
+
+// takeFDs gives the descriptors of a part away.
+func (j *job) takeFDs(i int) []int {
+	fds := j.fds[i]
+	j.fds[i] = nil
+	return fds
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+}
+
+// An outcome is how a registered function ended.
+type outcome int
+
+const (
+	unknown  outcome = iota // it did not: the process ended before
+	returned                // nil, or an error, whose text is in result.Err
+	panicked                // result.Err is what it panicked with
+	exited                  // by runtime.Goexit
+	refused                 // it was never called, for the reason in result.Err
+	last
+)
+
+// A result is what a child has to say in the end.
+type result struct {
+	Version int
+	Outcome outcome
+	Failed  bool   // there is an error, although perhaps one with an empty text
+	Err     string // at most maxText bytes, as Stack
+	Stack   string
+	InMemfd bool // Err and Stack are in the descriptor, each with its length here
+	Lengths [2]int
+}
+
+// sendResult writes a result. It does not block.
+func sendResult(conn *wire.Conn, r result) error {
+	r.Version = protocol
+	r.Err, r.Stack = shorten(r.Err), shorten(r.Stack)
+	if len(r.Err)+len(r.Stack) <= inlineSize/2 {
+		frame, err := codec.Marshal(r)
+		if err != nil {
+			return err
+		}
+		return conn.WriteFrame(frame, nil)
+	}
+	memfd, err := writeMemory([][]byte{[]byte(r.Err), []byte(r.Stack)})
+	if err != nil {
+		return err
+	}
+	defer unix.Close(memfd)
+	r.InMemfd, r.Lengths = true, [2]int{len(r.Err), len(r.Stack)}
+	r.Err, r.Stack = "", ""
+	frame, err := codec.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return conn.WriteFrame(frame, []int{memfd})
+}
+
+// receiveResult reads a result.
+func receiveResult(conn *wire.Conn) (result, error) {
+	frame, fds, err := conn.ReadFrame(maxFrame)
+	if err != nil {
+		return result{}, err
+	}
+	defer closeAll(fds)
+	return parseResult(frame, fds)
+}
+
+// parseResult takes a frame apart. The descriptors stay the caller's.
+func parseResult(frame []byte, fds []int) (result, error) {
+	var r result
+	if err := codec.Unmarshal(frame, &r); err != nil {
+		return result{}, err
+	}
+	if r.Version != protocol || r.Outcome <= unknown || r.Outcome >= last {
+		return result{}, fmt.Errorf("outcome %d in version %d of the protocol", r.Outcome, r.Version)
+	}
+	if !r.InMemfd {
+		return r, nil
+	}
+	a, b := r.Lengths[0], r.Lengths[1]
+	if len(fds) != 1 || a < 0 || b < 0 || a > maxText || b > maxText {
+		return result{}, fmt.Errorf("texts of %d and %d bytes in %d descriptors", a, b, len(fds))
+	}
+	text, free, err := mapMemory(fds[0], a+b)
+	if err != nil {
+		return result{}, err
+	}
+	defer free()
+	r.Err, r.Stack = string(text[:a]), string(text[a:])
+	return r, nil
+}
+
+// shorten cuts the middle out of a text that is too long.
+func shorten(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	const half = maxText/2 - 64
+	return s[:half] + fmt.Sprintf("\n… %d bytes left out …\n", len(s)-2*half) + s[len(s)-half:]
+}

@@ -1,0 +1,76 @@
+package process
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// marker is the environment variable that tells a child that it is one: "version:descriptor:inode" of its control socket.
+//
+// A variable alone proves nothing: it may have been copied out of a child's environment. So a process is a child only
+// if it has that very socket, by its inode, and from its own parent. Anything else is a program that somebody started,
+// and runs as such.
+const marker = "MULTIPROC_CHILD"
+
+// controlFD is where a child finds its control socket: behind the standard descriptors.
+const controlFD = 3
+
+// control is this process's control socket if it is a child, else -1.
+var control = adopt()
+
+// adopt runs with package initialisation, before that of any package that imports this one: no child of a later init
+// function sees the variable or gets the descriptor.
+func adopt() int {
+	value, ok := os.LookupEnv(marker)
+	if !ok {
+		return -1
+	}
+	os.Unsetenv(marker)
+	fd, ok := parseMarker(value)
+	if !ok {
+		return -1
+	}
+	if !fromParent(fd) {
+		// Our parent's control socket, which it lost to us because something in it started us before its own adopt. Whoever waits for the
+		// end of that socket must not wait for us.
+		unix.Close(fd)
+		return -1
+	}
+	unix.CloseOnExec(fd)
+	return fd
+}
+
+// formatMarker is the parent's side.
+func formatMarker(socket int) (string, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(socket, &st); err != nil {
+		return "", os.NewSyscallError("fstat", err)
+	}
+	return fmt.Sprintf("%s=%d:%d:%d", marker, protocol, controlFD, uint64(st.Ino)), nil
+}
+
+// parseMarker returns the descriptor if it is the socket that value names.
+func parseMarker(value string) (fd int, ok bool) {
+	parts := strings.Split(value, ":")
+	if len(parts) != 3 || parts[0] != strconv.Itoa(protocol) {
+		return -1, false
+	}
+	fd, err := strconv.Atoi(parts[1])
+	if err != nil || fd <= 2 {
+		return -1, false
+	}
+	inode, err := strconv.ParseUint(parts[2], 10, 64)
+	if err != nil {
+		return -1, false
+	}
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil || st.Mode&syscall.S_IFMT != syscall.S_IFSOCK || uint64(st.Ino) != inode {
+		return -1, false
+	}
+	return fd, true
+}

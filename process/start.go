@@ -1,0 +1,307 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/go-multiproc/multiproc/internal/handover"
+	"github.com/go-multiproc/multiproc/internal/wire"
+)
+
+// This file is the parent's end of a child's life, boot.go the child's.
+//
+//	parent                              child
+//	Start: write the job
+//	       execute it                   adopt the socket
+//	                                    read the job, call the function
+//	collect: wait for its end           write the result, exit
+//	         read the result
+
+// Start starts the child and returns once it is executed. It does not wait until the child has read its arguments, which are copied.
+//
+// Start returns [ErrNoMain] in a program that has called neither [Main] nor [Init], and [ErrStarted] if p was started before. If it fails
+// in any other way (arguments that cannot cross, a limit of the system), p may be changed and started again, and all handles
+// in the arguments are as they were.
+//
+// What goes wrong in the child, its arguments not arriving for example, is Join's to tell.
+func (p *Process) Start() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.closed:
+		return fmt.Errorf("process: start of a closed Process: %w", fs.ErrClosed)
+	case p.child != nil:
+		return ErrStarted
+	case !functions.hasBegun():
+		return ErrNoMain
+	}
+	if p.Name == "" {
+		p.Name = defaultName(p.number)
+	}
+	if err := p.startLocked(); err != nil {
+		return fmt.Errorf("process: start %s: %w", p.Name, explain(err))
+	}
+	return nil
+}
+
+func (p *Process) startLocked() error {
+	method := p.Method
+	if method == 0 {
+		method = defaultMethod()
+	}
+	switch {
+	case !method.valid():
+		return fmt.Errorf("%v is no start method", method)
+	case method == ForkServer:
+		return errForkServer
+	case p.Limits != Limits{}:
+		return errLimits
+	}
+	s := started{name: p.Name, daemon: p.Daemon, detach: p.Detach, grace: p.Grace, deaf: signal.Ignored(syscall.SIGINT)}
+	if s.grace == 0 {
+		s.grace = DefaultGrace
+	}
+
+	header := jobHeader{
+		Func:    functions.identify(p.entry),
+		Info:    Info{Name: s.name, ParentPID: os.Getpid(), Method: method, Daemon: s.daemon},
+		Parent:  Current(),
+		Number:  childNumber(p.number),
+		Detach:  s.detach,
+		Default: defaultMethod(),
+	}
+	args, err := handover.Marshal(p.args, "args")
+	if err != nil {
+		return err
+	}
+	parts := []*handover.Message{args}
+	defer func() { dropAll(parts) }() // after Sent, nothing
+	if method == Fork {
+		snapshot, err := inherits.snapshot()
+		if err != nil {
+			return err
+		}
+		parts = append(parts, snapshot...)
+		header.Inherit = inherits.digest()
+	}
+
+	ours, theirs, err := controlPair()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(theirs)
+	conn, err := wire.New(ours)
+	if err != nil {
+		return err
+	}
+	if err := sendJob(conn, header, parts); err != nil {
+		conn.Close()
+		return err
+	}
+	c, err := p.execute(theirs)
+	if err != nil {
+		conn.Close() // and with it the job, descriptors included
+		return err
+	}
+	for _, m := range parts {
+		m.Sent()
+	}
+	p.child, p.control, p.settings = c, conn, s
+	family.add(p)
+	go p.collect()
+	return nil
+}
+
+// execute starts this program with the socket as its control socket.
+func (p *Process) execute(socket int) (*child, error) {
+	attr := &syscall.ProcAttr{Dir: p.Dir, Sys: new(syscall.SysProcAttr)}
+	if p.SysProcAttr != nil {
+		*attr.Sys = *p.SysProcAttr
+	}
+	mark, err := formatMarker(socket)
+	if err != nil {
+		return nil, err
+	}
+	if attr.Env, err = p.environment(mark); err != nil {
+		return nil, err
+	}
+	if p.Dir != "" && p.SysProcAttr == nil {
+		// Said here, it does not sound as if the program were missing.
+		if _, err := os.Stat(p.Dir); err != nil {
+			return nil, err
+		}
+	}
+	files, done, err := p.standardFiles()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	argv := os.Args
+	if len(argv) == 0 {
+		argv = []string{mainName}
+	}
+	var c *child
+	err = withDescriptors(files, nil, func(fds []uintptr) error {
+		attr.Files = append(fds, uintptr(socket))
+		c, err = startChild(attr, argv)
+		return err
+	})
+	return c, err
+}
+
+// standardFiles returns what the child gets as its first three descriptors, until done is called.
+func (p *Process) standardFiles() (files []*os.File, done func(), err error) {
+	var opened []*os.File
+	done = func() {
+		for _, f := range opened {
+			f.Close()
+		}
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	opened = append(opened, null)
+	files = []*os.File{p.Stdin, p.Stdout, p.Stderr}
+	for i, own := range []*os.File{null, os.Stdout, os.Stderr} {
+		if files[i] == nil {
+			if files[i] = own; !usable(own) {
+				files[i] = null // a program that has closed its output has children without
+			}
+			continue
+		}
+		f, err := blocking(files[i])
+		if err != nil {
+			done()
+			return nil, nil, fmt.Errorf("%s of the child: %w", [...]string{"stdin", "stdout", "stderr"}[i], err)
+		}
+		if f != files[i] {
+			opened = append(opened, f)
+			files[i] = f
+		}
+	}
+	return files, done, nil
+}
+
+// closedFile gives what a RawConn says of a closed file the name that callers know.
+func closedFile(err error) error {
+	if err != nil {
+		return fs.ErrClosed
+	}
+	return nil
+}
+
+func usable(f *os.File) bool {
+	raw, err := f.SyscallConn()
+	return err == nil && raw.Control(func(uintptr) {}) == nil
+}
+
+// withDescriptors calls use with the descriptors of files. It does not call Fd, which may change what it looks at.
+func withDescriptors(files []*os.File, fds []uintptr, use func([]uintptr) error) error {
+	if len(files) == 0 {
+		return use(fds)
+	}
+	raw, err := files[0].SyscallConn()
+	if err != nil {
+		return err
+	}
+	var result error
+	err = raw.Control(func(fd uintptr) { result = withDescriptors(files[1:], append(fds, fd), use) })
+	if err != nil {
+		return err
+	}
+	return result
+}
+
+// environment returns the child's environment.
+func (p *Process) environment(mark string) ([]string, error) {
+	if p.Env == nil {
+		env := os.Environ()
+		if p.Dir != "" {
+			// As os/exec does: PWD is how a shell or os.Getwd knows by which name it came there.
+			if pwd, err := filepath.Abs(p.Dir); err == nil {
+				env = append(deleteKey(env, "PWD"), "PWD="+pwd)
+			}
+		}
+		return append(env, mark), nil
+	}
+	last := make(map[string]int, len(p.Env))
+	for i, kv := range p.Env {
+		if strings.IndexByte(kv, 0) >= 0 {
+			return nil, errors.New("an environment variable contains a NUL")
+		}
+		last[envKey(kv)] = i
+	}
+	env := make([]string, 0, len(p.Env)+1)
+	for i, kv := range p.Env {
+		if key := envKey(kv); last[key] == i && key != marker {
+			env = append(env, kv)
+		}
+	}
+	return append(env, mark), nil
+}
+
+func envKey(kv string) string {
+	key, _, _ := strings.Cut(kv, "=")
+	return key
+}
+
+func deleteKey(env []string, key string) []string {
+	return slices.DeleteFunc(env, func(kv string) bool { return envKey(kv) == key })
+}
+
+// collect waits for the child's end, and makes it known. It is the one goroutine that a child costs.
+func (p *Process) collect() {
+	conn := p.control
+	status, waitErr := p.child.wait()
+	// What the child wrote is here by now. Nothing else is to be waited for, whoever may have got the child's end of the socket.
+	var r result
+	resultErr := conn.Control(func(fd int) error {
+		unix.Shutdown(fd, unix.SHUT_RD)
+		return nil
+	})
+	if resultErr == nil {
+		r, resultErr = receiveResult(conn)
+	}
+	conn.Close()
+	e := decodeExit(status, waitErr, r, resultErr)
+	if e.err != nil {
+		e.err.Name, e.err.PID = p.settings.name, p.child.pid
+	}
+
+	p.mu.Lock()
+	p.exit = e
+	if p.killer != nil {
+		p.killer.Stop()
+	}
+	p.mu.Unlock()
+	p.child.release()
+	family.remove(p)
+	close(p.done)
+	p.wakes.Wake()
+}
+
+// explain adds to an errno what it means here.
+func explain(err error) error {
+	var what string
+	switch {
+	case errors.Is(err, syscall.EAGAIN):
+		what = "no more processes are allowed (RLIMIT_NPROC, or a cgroup's pids.max)"
+	case errors.Is(err, syscall.EMFILE):
+		what = "this process has no descriptor left (RLIMIT_NOFILE)"
+	case errors.Is(err, syscall.E2BIG):
+		what = "arguments and environment of the program are too large"
+	default:
+		return err
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
