@@ -3,6 +3,7 @@ package codec_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"math/big"
@@ -445,4 +446,38 @@ func TestHeads(t *testing.T) {
 			t.Errorf("%d: head %x, the library writes %x", n, w.Bytes(), b)
 		}
 	}
+}
+
+func TestWriters(t *testing.T) {
+	for _, v := range []any{true, false, int64(0), int64(-1), int64(math.MinInt64), int64(300), float32(1.5), math.Float32frombits(0x7fc00001), 1e300, math.NaN(), math.Inf(1)} {
+		var b bytes.Buffer
+		switch v := v.(type) {
+		case bool:
+			codec.WriteBool(&b, v)
+		case int64:
+			codec.WriteInt(&b, v)
+		case float32:
+			codec.WriteFloat32(&b, v)
+		case float64:
+			codec.WriteFloat64(&b, v)
+		}
+		if want, _ := codec.Marshal(v); !bytes.Equal(b.Bytes(), want) {
+			t.Errorf("%v: %x, the library writes %x", v, b.Bytes(), want)
+		}
+	}
+}
+
+func ExampleMarshal() {
+	b, err := codec.Marshal(map[string]any{"n": 3, "line": "caf\xe9"}) // Latin-1: not UTF-8
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	var m map[string]any
+	if err := codec.Unmarshal(b, &m); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Printf("%T %q\n", m["n"], m["line"])
+	// Output: int64 "caf\xe9"
 }

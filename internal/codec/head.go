@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 )
 
 // Major is the major type of a CBOR item: the three high bits of its first byte.
@@ -110,6 +111,38 @@ func WriteHead(buf *bytes.Buffer, m Major, arg uint64) {
 // WriteNull appends null to buf.
 func WriteNull(buf *bytes.Buffer) {
 	buf.WriteByte(null)
+}
+
+// WriteBool appends b to buf.
+func WriteBool(buf *bytes.Buffer, b bool) {
+	if b {
+		buf.WriteByte(0xf5)
+	} else {
+		buf.WriteByte(0xf4)
+	}
+}
+
+// WriteInt appends n to buf.
+func WriteInt(buf *bytes.Buffer, n int64) {
+	if n >= 0 {
+		WriteHead(buf, Uint, uint64(n))
+	} else {
+		WriteHead(buf, Nint, uint64(-1-n))
+	}
+}
+
+// WriteFloat32 appends f to buf, in its width and with its bits.
+func WriteFloat32(buf *bytes.Buffer, f float32) {
+	b := [5]byte{byte(Simple)<<5 | 26}
+	binary.BigEndian.PutUint32(b[1:], math.Float32bits(f))
+	buf.Write(b[:])
+}
+
+// WriteFloat64 appends f to buf, in its width and with its bits.
+func WriteFloat64(buf *bytes.Buffer, f float64) {
+	b := [9]byte{byte(Simple)<<5 | 27}
+	binary.BigEndian.PutUint64(b[1:], math.Float64bits(f))
+	buf.Write(b[:])
 }
 
 const (

@@ -267,15 +267,16 @@ func (d *Decoder) mapping(v reflect.Value, p *plan) error {
 		return err
 	}
 	v.Set(reflect.MakeMap(p.t))
+	key, elem := reflect.New(p.key.t).Elem(), reflect.New(p.elem.t).Elem()
 	for range h.Arg {
-		key := reflect.New(p.key.t).Elem()
+		key.SetZero()
+		elem.SetZero()
 		if err := d.value(key, p.key); err != nil {
 			return err
 		}
 		if !key.Comparable() {
 			return fmt.Errorf("a key that cannot be one")
 		}
-		elem := reflect.New(p.elem.t).Elem()
 		if err := d.value(elem, p.elem); err != nil {
 			return within(keyStep(key), err)
 		}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/go-multiproc/multiproc/internal/codec"
 )
@@ -39,6 +41,28 @@ type Encoder struct {
 
 // written is a handle's description in the buffer.
 type written struct{ from, to int }
+
+// Growing a buffer to a message's size costs more than encoding it, so buffers are used again. One as large as largest is not kept: it
+// goes out as it is, without a copy.
+var encoders = sync.Pool{New: func() any { return new(Encoder) }}
+
+const largest = 32 << 20 // bytes
+
+// finish returns the bytes, and the Encoder for another use.
+func (e *Encoder) finish() []byte {
+	buf := e.buf
+	data := buf.Bytes()
+	if buf.Cap() < largest {
+		data = slices.Clone(data)
+		buf.Reset()
+	} else {
+		buf = bytes.Buffer{}
+	}
+	path := e.above.path
+	*e = Encoder{buf: buf, above: ancestors{path: path[:0]}}
+	encoders.Put(e)
+	return data
+}
 
 // FD attaches a descriptor. release, which may be nil, is called exactly once: when the message went out or was given up, or at once
 // if it cannot take descriptors. Until then fd must stay open; closing it is release's task.
@@ -89,13 +113,16 @@ func (e *Encoder) refuse(r *refusal) error { return r.err(e.verb, e.noHandles) }
 
 // value writes v, whose type is p's. v may be read-only: an embedded struct of an unexported type.
 func (e *Encoder) value(v reflect.Value, p *plan) error {
+	if p.direct {
+		e.scalar(v)
+		return nil
+	}
 	if !p.enc && v.CanInterface() {
 		return e.plain(v)
 	}
 	switch p.class {
-	case scalar:
-		e.scalar(v)
-		return nil
+	case instant:
+		return e.instant(v.Interface().(time.Time))
 	case pointer:
 		return e.pointer(v, p)
 	case slice, array:
@@ -138,37 +165,55 @@ func (e *Encoder) plain(v reflect.Value) error {
 
 // scalar writes v by its kind, without regard for the methods of its type.
 func (e *Encoder) scalar(v reflect.Value) {
-	var err error
+	buf := &e.buf
 	switch v.Kind() {
 	case reflect.Bool:
-		err = codec.Encode(&e.buf, v.Bool())
+		codec.WriteBool(buf, v.Bool())
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		err = codec.Encode(&e.buf, v.Int())
+		codec.WriteInt(buf, v.Int())
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
-		codec.WriteHead(&e.buf, codec.Uint, v.Uint())
+		codec.WriteHead(buf, codec.Uint, v.Uint())
 	case reflect.Float32:
-		err = codec.Encode(&e.buf, float32(v.Float()))
+		codec.WriteFloat32(buf, float32(v.Float()))
 	case reflect.Float64:
-		err = codec.Encode(&e.buf, v.Float())
+		codec.WriteFloat64(buf, v.Float())
 	case reflect.String:
-		codec.WriteHead(&e.buf, codec.Text, uint64(v.Len()))
-		e.buf.WriteString(v.String())
+		codec.WriteHead(buf, codec.Text, uint64(v.Len()))
+		buf.WriteString(v.String())
 	case reflect.Slice:
 		if v.IsNil() {
-			codec.WriteNull(&e.buf)
+			codec.WriteNull(buf)
 			break
 		}
-		codec.WriteHead(&e.buf, codec.Bytes, uint64(v.Len()))
-		e.buf.Write(v.Bytes())
+		codec.WriteHead(buf, codec.Bytes, uint64(v.Len()))
+		buf.Write(v.Bytes())
 	case reflect.Array:
-		codec.WriteHead(&e.buf, codec.Bytes, uint64(v.Len()))
+		codec.WriteHead(buf, codec.Bytes, uint64(v.Len()))
+		if v.CanAddr() {
+			buf.Write(v.Bytes())
+			break
+		}
 		for i := range v.Len() {
-			e.buf.WriteByte(byte(v.Index(i).Uint()))
+			buf.WriteByte(byte(v.Index(i).Uint()))
 		}
 	}
-	if err != nil {
-		panic("handover: " + err.Error()) // the codec writes every scalar
+}
+
+// instant writes a time as the codec does, but for those that would not arrive as they are: the zero time, which would be null and so a
+// nil in an any; offsets with seconds (Amsterdam until 1937), which RFC 3339 cannot say; and years that it cannot.
+func (e *Encoder) instant(t time.Time) error {
+	if _, offset := t.Zone(); offset%60 != 0 || offset <= -24*3600 || offset >= 24*3600 {
+		t = t.UTC()
 	}
+	if y := t.Year(); y < 0 || y > 9999 {
+		return e.refuse(&refusal{what: fmt.Sprintf("a time.Time in the year %d", y), why: "its text has four digits for that"})
+	}
+	var b [len("2006-01-02T15:04:05.999999999+07:00")]byte
+	s := t.AppendFormat(b[:0], time.RFC3339Nano)
+	codec.WriteHead(&e.buf, codec.Tag, 0)
+	codec.WriteHead(&e.buf, codec.Text, uint64(len(s)))
+	e.buf.Write(s)
+	return nil
 }
 
 // enter is called on the way into what a pointer, slice, array or map has in it, and leave on the way out. After an error the walk
@@ -235,12 +280,15 @@ func (e *Encoder) mapping(v reflect.Value, p *plan) error {
 		return err
 	}
 	codec.WriteHead(&e.buf, codec.Map, uint64(v.Len()))
+	key, elem := reflect.New(p.key.t).Elem(), reflect.New(p.elem.t).Elem()
 	for i := v.MapRange(); i.Next(); {
-		if err := e.key(i.Key(), p.key); err != nil {
-			return within(keyStep(i.Key()), err)
+		key.SetIterKey(i)
+		elem.SetIterValue(i)
+		if err := e.key(key, p.key); err != nil {
+			return within(keyStep(key), err)
 		}
-		if err := e.value(i.Value(), p.elem); err != nil {
-			return within(keyStep(i.Key()), err)
+		if err := e.value(elem, p.elem); err != nil {
+			return within(keyStep(key), err)
 		}
 	}
 	e.leave(p)
@@ -316,13 +364,16 @@ func fieldOf(v reflect.Value, index []int) reflect.Value {
 // dynamic writes what an any holds. The receiver knows no type for it, so it has to be data that needs none.
 func (e *Encoder) dynamic(v reflect.Value) error {
 	p := planOf(v.Type())
+	if p.direct {
+		e.scalar(v)
+		return nil
+	}
 	if p.flat && !p.enc {
 		return e.plain(v)
 	}
 	switch p.class {
-	case scalar:
-		e.scalar(v)
-		return nil
+	case instant:
+		return e.instant(v.Interface().(time.Time))
 	case refused:
 		return e.refuse(p.why)
 	case handle, descriptor:
@@ -368,7 +419,7 @@ func (e *Encoder) dynamic(v reflect.Value) error {
 		e.leave(p)
 		return nil
 	case mapping:
-		if p.key.t.Kind() != reflect.String || p.key.class != plain || !p.key.flat {
+		if p.key.t.Kind() != reflect.String || !p.key.direct {
 			return e.refuse(inAny(p.t, "a map[string]any"))
 		}
 		if v.IsNil() {
@@ -379,12 +430,13 @@ func (e *Encoder) dynamic(v reflect.Value) error {
 			return err
 		}
 		codec.WriteHead(&e.buf, codec.Map, uint64(v.Len()))
+		key, elem := reflect.New(p.key.t).Elem(), reflect.New(p.elem.t).Elem()
 		for i := v.MapRange(); i.Next(); {
-			if err := e.plain(i.Key()); err != nil {
-				return within(keyStep(i.Key()), err)
-			}
-			if err := e.element(i.Value()); err != nil {
-				return within(keyStep(i.Key()), err)
+			key.SetIterKey(i)
+			elem.SetIterValue(i)
+			e.scalar(key)
+			if err := e.element(elem); err != nil {
+				return within(keyStep(key), err)
 			}
 		}
 		e.leave(p)

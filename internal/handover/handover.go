@@ -31,10 +31,7 @@
 package handover
 
 import (
-	"bytes"
 	"reflect"
-
-	"github.com/go-multiproc/multiproc/internal/codec"
 )
 
 // A Handle is a pointer to one of the toolkit's handle types. The two methods mirror each other: what one puts, the other gets, in the
@@ -109,17 +106,8 @@ func Marshal(v any, root string, opts ...Option) (*Message, error) {
 		m.Data = []byte{0xf6}
 		return m, nil
 	}
-	p := planOf(rv.Type())
-	if !p.enc {
-		var buf bytes.Buffer
-		if err := codec.Encode(&buf, v); err != nil {
-			return nil, rooted(root, err)
-		}
-		m.Data = buf.Bytes()
-		return m, nil
-	}
-
-	e := &Encoder{msg: m, verb: "be passed to another process"}
+	e := encoders.Get().(*Encoder)
+	e.msg, e.verb = m, "be passed to another process"
 	for _, o := range opts {
 		e.verb = o.verb
 		e.noHandles = e.noHandles || o.noHandles
@@ -131,10 +119,16 @@ func Marshal(v any, root string, opts ...Option) (*Message, error) {
 			m.Drop()
 		}
 	}()
+	p := planOf(rv.Type())
+	if p.sized {
+		if n := atLeast(rv, 4); n > worthReserving {
+			e.buf.Grow(n + n/16)
+		}
+	}
 	if err := e.value(rv, p); err != nil {
 		return nil, rooted(root, err)
 	}
-	m.Data = e.buf.Bytes()
+	m.Data = e.finish()
 	ok = true
 	return m, nil
 }

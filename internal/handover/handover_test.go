@@ -330,15 +330,16 @@ type boxes struct {
 
 func TestRecursive(t *testing.T) {
 	checkFDs(t)
+	const longest = 65_000
 	var l *list
-	for i := range 30_000 {
+	for i := range longest {
 		l = &list{i, l}
 	}
 	n := 0
 	for l := cross(t, l); l != nil; l = l.Next {
 		n++
 	}
-	if n != 30_000 {
+	if n != longest {
 		t.Errorf("list of %d arrived", n)
 	}
 	tr := tree{"a": {"b": nil, "c": {}}, "d": nil}

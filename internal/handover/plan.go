@@ -17,6 +17,7 @@ type class uint8
 const (
 	plain      class = iota // a leaf that is the codec's
 	scalar                  // a leaf whose methods the codec must not see
+	instant                 // time.Time
 	pointer                 // and the other kinds that have something in them
 	slice                   //
 	array                   //
@@ -37,8 +38,10 @@ type plan struct {
 	enc     bool // encoding needs the walk: something in it may be a handle, an interface, the value itself, or refused
 	dec     bool // decoding does: something in it may be a handle, or a struct that the codec would lose part of
 	handles bool // something in it may be a handle or a descriptor
+	sized   bool // something in it is a slice, and so perhaps long
 	cycles  bool // a value may contain itself by way of this type
 	flat    bool // data that an any may hold, with nothing in it to look at
+	direct  bool // a leaf without methods of its own, quicker to write here than to hand over
 
 	elem, key *plan
 	fields    []field        // structure
@@ -101,7 +104,7 @@ func (b *builder) settle() {
 		for _, p := range b.order {
 			for q := range p.parts {
 				for _, f := range []struct{ to, from *bool }{
-					{&p.enc, &q.enc}, {&p.dec, &q.dec}, {&p.handles, &q.handles}, {&p.cycles, &q.cycles},
+					{&p.enc, &q.enc}, {&p.dec, &q.dec}, {&p.handles, &q.handles}, {&p.cycles, &q.cycles}, {&p.sized, &q.sized},
 				} {
 					if *f.from && !*f.to {
 						*f.to, changed = true, true
@@ -155,7 +158,12 @@ func (b *builder) fill(p *plan) {
 
 	switch marshals(t) {
 	case own:
-		p.flat = t == timeType || t == bigIntType
+		switch t {
+		case timeType: // the codec writes some times such that the receiver cannot read them, or reads others
+			p.class, p.enc, p.flat = instant, true, true
+		case bigIntType:
+			p.flat = true
+		}
 		return
 	case half:
 		p.enc, p.dec = true, true // the codec would use the one half, and miss the other at its other end
@@ -167,23 +175,24 @@ func (b *builder) fill(p *plan) {
 	case reflect.Bool, reflect.String, reflect.Float32, reflect.Float64,
 		reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
 		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		p.flat = true
+		p.flat, p.direct = true, true
 		if p.enc {
 			p.class = scalar
 		}
 	case reflect.Uintptr:
-		p.class, p.enc, p.dec, p.flat = scalar, true, true, true // the codec does not know it
+		p.class, p.enc, p.dec, p.flat, p.direct = scalar, true, true, true, true // the codec does not know it
 	case reflect.Pointer:
 		p.class = pointer
 		p.elem = b.plan(t.Elem())
 	case reflect.Slice, reflect.Array:
 		if t.Elem().Kind() == reflect.Uint8 { // a byte string, whatever the bytes' type
-			p.flat = true
+			p.flat, p.direct, p.sized = true, true, t.Kind() == reflect.Slice
 			if p.enc {
 				p.class = scalar
 			}
 			return
 		}
+		p.sized = t.Kind() == reflect.Slice
 		p.class = slice
 		if t.Kind() == reflect.Array {
 			p.class = array
