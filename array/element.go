@@ -1,0 +1,127 @@
+package array
+
+import (
+	"runtime"
+
+	"github.com/go-multiproc/multiproc/internal/cell"
+	"github.com/go-multiproc/multiproc/value"
+)
+
+// Load returns element i.
+func (a *Array[T]) Load(i int) (x T) {
+	p := at(a.elems, i)
+	if isWord[T]() {
+		x = fromBits[T](cell.LoadBits(p, sizeOf[T]()))
+	} else if err := a.obj.Large.Load(i, bytesOfOne(&x)); err != nil {
+		misuse()
+	}
+	// Only now: the memory of an Array that was closed in between is zero. This
+	// also keeps a reachable until here.
+	a.use()
+	cell.RaceAcquire(p)
+	return x
+}
+
+// Store sets element i to x.
+func (a *Array[T]) Store(i int, x T) {
+	p := at(a.elems, i)
+	a.use()
+	cell.RaceRelease(p)
+	if isWord[T]() {
+		cell.StoreBits(p, sizeOf[T](), toBits(x)&a.obj.Mask)
+		runtime.KeepAlive(a)
+	} else if err := a.obj.Large.Store(i, a.wiped(&x)); err != nil {
+		misuse()
+	}
+}
+
+// Swap sets element i to x and returns what it was before.
+func (a *Array[T]) Swap(i int, x T) (old T) {
+	p := at(a.elems, i)
+	a.use()
+	cell.RaceRelease(p)
+	if isWord[T]() {
+		old = fromBits[T](cell.SwapBits(p, sizeOf[T](), toBits(x)&a.obj.Mask))
+	} else if err := a.obj.Large.Replace(i, bytesOfOne(&old), a.wiped(&x), nil); err != nil {
+		misuse()
+	}
+	a.use()
+	cell.RaceAcquire(p)
+	return old
+}
+
+// CompareAndSwap sets element i to x if it is equal to old, and reports whether
+// it was. Equal is Go's ==, so a float that is NaN is equal to nothing, and the
+// two zeros are equal.
+func (a *Array[T]) CompareAndSwap(i int, old, x T) (swapped bool) {
+	p := at(a.elems, i)
+	a.use()
+	cell.RaceRelease(p)
+	if isWord[T]() {
+		bits := toBits(x) & a.obj.Mask
+		for {
+			now := cell.LoadBits(p, sizeOf[T]())
+			if any(fromBits[T](now)) != any(old) {
+				break
+			}
+			if swapped = cell.CASBits(p, sizeOf[T](), now, bits); swapped {
+				break
+			}
+		}
+	} else {
+		var now T
+		err := a.obj.Large.Replace(i, bytesOfOne(&now), a.wiped(&x), func() bool {
+			swapped = any(now) == any(old)
+			return swapped
+		})
+		if err != nil {
+			misuse()
+		}
+	}
+	a.use()
+	cell.RaceAcquire(p)
+	return swapped
+}
+
+// Add adds delta to element i, in one step, and returns the sum. Integers wrap
+// around. To subtract n from an unsigned type, add -n.
+func Add[T value.Number](a *Array[T], i int, delta T) (sum T) {
+	p := at(a.elems, i)
+	a.use()
+	cell.RaceRelease(p)
+	// 1/2 is 0 just for integers, which the compiler knows.
+	if one := T(1); one/2 == 0 {
+		sum = fromBits[T](cell.AddBits(p, sizeOf[T](), toBits(delta)))
+	} else {
+		for {
+			old := cell.LoadBits(p, sizeOf[T]())
+			sum = fromBits[T](old) + delta
+			if cell.CASBits(p, sizeOf[T](), old, toBits(sum)) {
+				break
+			}
+		}
+	}
+	a.use()
+	cell.RaceAcquire(p)
+	return sum
+}
+
+// wiped is the bytes of *x without what Go left in its padding.
+func (a *Array[T]) wiped(x *T) []byte { return cell.Wipe(bytesOfOne(x), a.obj.Type.Padding) }
+
+// copyTo fills all with the elements, each of them whole.
+func (a *Array[T]) copyTo(all []T) {
+	from := 0
+	if isWord[T]() && aligned(a.elems) {
+		// Words of 8 bytes hold whole elements. What is left at the end, less
+		// than a word, goes one by one.
+		b := bytesOf(all)
+		n := len(b) / 8 * 8
+		cell.LoadWords(b[:n], a.obj.Data)
+		from = n / int(sizeOf[T]())
+	}
+	for i := from; i < len(all); i++ {
+		all[i] = a.Load(i)
+	}
+	runtime.KeepAlive(a)
+}

@@ -1,0 +1,184 @@
+package value
+
+import (
+	"bytes"
+	"context"
+	"runtime"
+
+	"github.com/go-multiproc/multiproc/internal/cell"
+	"github.com/go-multiproc/multiproc/internal/lock"
+)
+
+// load is Load without the short cut.
+func (v *Value[T]) load() (x T) {
+	if isWord[T]() {
+		x = fromBits[T](cell.LoadBits(v.at(), sizeOf[T]()))
+	} else {
+		v.must(v.obj.Large.Load(0, bytesOf(&x)))
+	}
+	v.use()
+	cell.RaceAcquire(v.at())
+	return x
+}
+
+// store is Store without the short cut.
+func (v *Value[T]) store(x T) {
+	v.use()
+	cell.RaceRelease(v.at())
+	if isWord[T]() {
+		cell.StoreBits(v.at(), sizeOf[T](), toBits(x)&v.obj.Mask)
+		runtime.KeepAlive(v)
+		return
+	}
+	v.must(v.obj.Large.Store(0, cell.Wipe(bytesOf(&x), v.obj.Type.Padding)))
+}
+
+// Swap sets the value and returns what it was before.
+func (v *Value[T]) Swap(x T) (old T) {
+	v.use()
+	cell.RaceRelease(v.at())
+	if isWord[T]() {
+		old = fromBits[T](cell.SwapBits(v.at(), sizeOf[T](), toBits(x)&v.obj.Mask))
+		v.use()
+	} else {
+		v.must(v.obj.Large.Replace(0, bytesOf(&old), cell.Wipe(bytesOf(&x), v.obj.Type.Padding), nil))
+	}
+	cell.RaceAcquire(v.at())
+	return old
+}
+
+// CompareAndSwap sets the value to x if it is equal to old, and reports whether
+// it was. Equal is Go's ==, so a float that is NaN is equal to nothing, and the
+// two zeros are equal.
+func (v *Value[T]) CompareAndSwap(old, x T) (swapped bool) {
+	v.use()
+	cell.RaceRelease(v.at())
+	switch {
+	case !isWord[T]():
+		var now T
+		v.must(v.obj.Large.Replace(0, bytesOf(&now), cell.Wipe(bytesOf(&x), v.obj.Type.Padding), func() bool {
+			swapped = any(now) == any(old)
+			return swapped
+		}))
+	case v.obj.Type.Bitwise:
+		swapped = cell.CASBits(v.at(), sizeOf[T](), toBits(old), toBits(x))
+		v.use()
+	default:
+		swapped = v.casEqual(old, x)
+		v.use()
+	}
+	cell.RaceAcquire(v.at())
+	return swapped
+}
+
+// casEqual is CompareAndSwap of a word whose equality is not that of its bits.
+func (v *Value[T]) casEqual(old, x T) bool {
+	bits := toBits(x) & v.obj.Mask
+	for {
+		now := cell.LoadBits(v.at(), sizeOf[T]())
+		if any(fromBits[T](now)) != any(old) {
+			return false
+		}
+		if cell.CASBits(v.at(), sizeOf[T](), now, bits) {
+			return true
+		}
+	}
+}
+
+// Update sets the value to f of what it is, and returns what it set. It takes the
+// guard, so that nobody is in between who works under Mutex, and still loses no
+// Add, Store or Swap, which take no guard: then f runs again. f must not lock the
+// guard, nor close v. If f panics, nothing is changed.
+//
+// It waits for the guard as long as ctx allows; a free one is taken without a
+// look at ctx. When it returns an error, nothing was changed: psync.ErrOwnerDied
+// if the guard is abandoned, ctx's own error, or what else the guard returns. If
+// the guard was taken away by an operator meanwhile, the value is set all the
+// same, and the error is psync.ErrLockLost.
+func (v *Value[T]) Update(ctx context.Context, f func(T) T) (x T, err error) {
+	// A process that dies in here leaves the old value or the new one, which is
+	// why the hold is not one of user code.
+	if err := v.obj.Guard.Acquire(ctx, lock.Scoped); err != nil {
+		return x, kind.Explain("Value", err)
+	}
+	done := false
+	defer func() {
+		if !done { // f panicked or called runtime.Goexit
+			_ = v.obj.Guard.Release()
+		}
+	}()
+	if isWord[T]() {
+		x = v.updateWord(f)
+	} else if x, err = v.updateLarge(f); err != nil {
+		return x, err
+	}
+	done = true
+	if err := v.obj.Guard.Release(); err != nil {
+		return x, kind.Explain("Value", err)
+	}
+	return x, nil
+}
+
+func (v *Value[T]) updateWord(f func(T) T) T {
+	for {
+		old := cell.LoadBits(v.at(), sizeOf[T]())
+		x := f(fromBits[T](old))
+		if cell.CASBits(v.at(), sizeOf[T](), old, toBits(x)&v.obj.Mask) {
+			return x
+		}
+	}
+}
+
+func (v *Value[T]) updateLarge(f func(T) T) (x T, err error) {
+	var old, now T
+	for {
+		if err := v.obj.Large.Load(0, bytesOf(&old)); err != nil {
+			return x, kind.Closed("Value")
+		}
+		next := f(old)
+		same := false
+		// By its bytes, like a word: then a NaN in it is no reason to try for ever.
+		err := v.obj.Large.Replace(0, bytesOf(&now), cell.Wipe(bytesOf(&next), v.obj.Type.Padding), func() bool {
+			same = bytes.Equal(bytesOf(&now), bytesOf(&old))
+			return same
+		})
+		if err != nil {
+			return x, kind.Closed("Value")
+		}
+		if same {
+			return next, nil
+		}
+	}
+}
+
+// must ends an access that only Close can make fail.
+func (v *Value[T]) must(err error) {
+	if err != nil {
+		misuse()
+	}
+}
+
+// add is Add without the short cut.
+func add[T Number](v *Value[T], delta T) (sum T) {
+	v.use()
+	cell.RaceRelease(v.at())
+	// 1/2 is 0 just for integers, which the compiler knows.
+	if one := T(1); one/2 == 0 {
+		sum = fromBits[T](cell.AddBits(v.at(), sizeOf[T](), toBits(delta)))
+	} else {
+		sum = addFloat(v, delta)
+	}
+	v.use()
+	cell.RaceAcquire(v.at())
+	return sum
+}
+
+func addFloat[T Number](v *Value[T], delta T) T {
+	for {
+		old := cell.LoadBits(v.at(), sizeOf[T]())
+		sum := fromBits[T](old) + delta
+		if cell.CASBits(v.at(), sizeOf[T](), old, toBits(sum)) {
+			return sum
+		}
+	}
+}
