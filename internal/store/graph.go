@@ -1,0 +1,417 @@
+package store
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// An object is one node of the graph of references, with the container it stands for.
+type object struct {
+	id   ID
+	kind Kind
+	typ  string // what its elements are, in the front end's words; "" = unsaid
+	body body   // nil for a snapshot's pin
+
+	// The rest is guarded by graph.mu.
+
+	name  string          // "" = none
+	ext   int             // references from outside: sessions, the name, offers, pins
+	in    map[*object]int // containers that mention it, and how often
+	out   map[*object]int // what it mentions, and how often
+	freed bool
+}
+
+// A body is the content of an object.
+type body interface {
+	// size counts entries, and the bytes of their keys and values.
+	size() (entries, bytes int64)
+}
+
+// A graph knows every object and who refers to it, and frees what nothing outside can
+// reach any more. Only references pass through it, never data, so its one lock is taken
+// when handles come and go and not when entries are read or written.
+//
+// When an object loses its last reference from outside, or a container that mentioned
+// it, the containers above it are searched for one that is held from outside. Nearly
+// always the first one is, or there is none to search. If none is, all that were searched
+// are garbage, circles included. A search that grows long is given up, and the object put among
+// the suspects, which a mark through everything settles once they are many, or a moment later.
+// The rejected alternatives are counting alone, which leaks every circle, searching to the end, which
+// makes building a chain of n containers cost n² steps, and marking alone, which pins what may be gigabytes until
+// its turn comes.
+type graph struct {
+	mu      sync.Mutex
+	last    ID
+	objects map[ID]*object
+	names   map[string]*object
+	offers  map[Token]offer
+
+	pins     map[*object]struct{} // of snapshots; not objects that anybody can name
+	suspects int                  // objects that may be garbage
+	timer    *time.Timer          // settles them; nil if there are none
+}
+
+const (
+	searchLimit  = 256         // containers above an object that are searched at once
+	suspectLimit = 4096        // suspects beyond which they are settled at once, unless there are far more objects
+	suspectTime  = time.Second // after which they are settled in any case
+)
+
+// An offer is a reference on its way, and the session that put it there.
+type offer struct {
+	obj  *object
+	from *Session
+}
+
+func newGraph() graph {
+	return graph{objects: map[ID]*object{}, names: map[string]*object{}, offers: map[Token]offer{}, pins: map[*object]struct{}{}}
+}
+
+func newBody(k Kind) (body, error) {
+	switch k {
+	case KindDict:
+		return newDict(), nil
+	case KindList:
+		return newList(), nil
+	}
+	return nil, fmt.Errorf("%w: there are no objects of %v", ErrInvalid, k)
+}
+
+// create makes an object with one reference from outside, which is the caller's.
+func (g *graph) create(k Kind, typ string) (*object, error) {
+	b, err := newBody(k)
+	if err != nil {
+		return nil, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.addLocked(k, typ, b), nil
+}
+
+func (g *graph) addLocked(k Kind, typ string, b body) *object {
+	g.last++
+	o := &object{id: g.last, kind: k, typ: typ, body: b, ext: 1}
+	switch b := b.(type) {
+	case *Dict:
+		b.self, b.graph = o, g
+	case *List:
+		b.self, b.graph = o, g
+	}
+	g.objects[o.id] = o
+	return o
+}
+
+// open returns the object of that name, made if there is none and create says so, with
+// one more reference from outside, which is the caller's.
+func (g *graph) open(name string, k Kind, typ string, create bool) (*object, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if o := g.names[name]; o != nil {
+		if o.kind != k {
+			return nil, fmt.Errorf("%w: %q is a %v, not a %v", ErrKind, name, o.kind, k)
+		}
+		if o.typ != "" && typ != "" && o.typ != typ {
+			return nil, fmt.Errorf("%w: %q is a %v of %s, not of %s", ErrType, name, k, o.typ, typ)
+		}
+		o.ext++
+		return o, nil
+	}
+	if !create {
+		return nil, fmt.Errorf("%w: no object is named %q", ErrNotFound, name)
+	}
+	b, err := newBody(k)
+	if err != nil {
+		return nil, err
+	}
+	o := g.addLocked(k, typ, b)
+	o.name = name
+	o.ext++
+	g.names[name] = o
+	return o, nil
+}
+
+func (g *graph) remove(name string) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	o := g.names[name]
+	if o == nil {
+		return fmt.Errorf("%w: no object is named %q", ErrNotFound, name)
+	}
+	delete(g.names, name)
+	o.name = ""
+	g.dropLocked(o)
+	return nil
+}
+
+// hold adds a reference from outside, and reports whether the object still lives.
+func (g *graph) hold(o *object) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if o.freed {
+		return false
+	}
+	o.ext++
+	return true
+}
+
+// drop takes one reference from outside away from each.
+func (g *graph) drop(objs ...*object) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, o := range objs {
+		g.dropLocked(o)
+	}
+}
+
+func (g *graph) dropLocked(o *object) {
+	o.ext--
+	g.sweepLocked(o)
+}
+
+// offer puts a reference on its way.
+func (g *graph) offer(o *object, from *Session) (Token, bool) {
+	token := newToken()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if o.freed {
+		return token, false
+	}
+	o.ext++
+	g.offers[token] = offer{o, from}
+	return token, true
+}
+
+// claim takes an offered reference; it is the caller's now.
+func (g *graph) claim(t Token) (offer, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	o, ok := g.offers[t]
+	delete(g.offers, t)
+	return o, ok
+}
+
+// withdraw drops an offered reference, if nobody has claimed it.
+func (g *graph) withdraw(t Token) {
+	if o, ok := g.claim(t); ok {
+		g.drop(o.obj)
+	}
+}
+
+// link records that a value of from mentions each of to.
+func (g *graph) link(from *object, to *mentions) {
+	if to == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if from.freed {
+		return
+	}
+	for _, o := range to.objs {
+		g.linkLocked(from, o, 1)
+	}
+}
+
+func (g *graph) linkLocked(from, to *object, n int) {
+	if to.freed {
+		return
+	}
+	if from.out == nil {
+		from.out = map[*object]int{}
+	}
+	if to.in == nil {
+		to.in = map[*object]int{}
+	}
+	from.out[to] += n
+	to.in[from] += n
+}
+
+// unlink is the opposite of link.
+func (g *graph) unlink(from *object, to *mentions) {
+	if to == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, o := range to.objs {
+		if from.out[o] == 0 {
+			continue // from was freed, and with it what it said
+		}
+		if from.out[o]--; from.out[o] == 0 {
+			delete(from.out, o)
+		}
+		if o.in[from]--; o.in[from] == 0 {
+			delete(o.in, from)
+		}
+		g.sweepLocked(o)
+	}
+}
+
+// pin returns a node that mentions what from does now, so that it all outlives changes
+// to from; nil if from mentions nothing. It is let go of by drop.
+func (g *graph) pin(from *object) *object {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(from.out) == 0 {
+		return nil
+	}
+	p := &object{ext: 1}
+	for o, n := range from.out {
+		g.linkLocked(p, o, n)
+	}
+	g.pins[p] = struct{}{}
+	return p
+}
+
+// sweepLocked frees o, and whatever falls with it, if nothing outside reaches it any more.
+func (g *graph) sweepLocked(o *object) {
+	// A worklist and no recursion: a chain of nested containers can be very long.
+	for suspects := []*object{o}; len(suspects) > 0; {
+		o := suspects[len(suspects)-1]
+		suspects = suspects[:len(suspects)-1]
+		if o.freed || o.ext > 0 {
+			continue
+		}
+		garbage, certain := unreachable(o)
+		if !certain {
+			g.suspectLocked()
+			continue
+		}
+		suspects = append(suspects, g.freeLocked(garbage)...)
+	}
+}
+
+// freeLocked frees objects and returns what they mentioned and is not among them.
+func (g *graph) freeLocked(garbage map[*object]struct{}) (below []*object) {
+	for dead := range garbage {
+		dead.freed = true
+		delete(g.objects, dead.id)
+		delete(g.pins, dead)
+	}
+	for dead := range garbage {
+		for child := range dead.out {
+			delete(child.in, dead)
+			if !child.freed {
+				below = append(below, child)
+			}
+		}
+		dead.out, dead.in = nil, nil
+	}
+	return below
+}
+
+// unreachable returns o and everything above it if none of that is held from outside,
+// and nothing otherwise. It is not certain if there is too much above it.
+func unreachable(o *object) (garbage map[*object]struct{}, certain bool) {
+	seen := map[*object]struct{}{o: {}}
+	for above := []*object{o}; len(above) > 0; {
+		x := above[len(above)-1]
+		above = above[:len(above)-1]
+		for parent := range x.in {
+			if parent.ext > 0 {
+				return nil, true
+			}
+			if _, ok := seen[parent]; !ok {
+				if len(seen) == searchLimit {
+					return nil, false
+				}
+				seen[parent] = struct{}{}
+				above = append(above, parent)
+			}
+		}
+	}
+	return seen, true
+}
+
+// suspectLocked counts an object that may be garbage, and sees to it that this is settled.
+func (g *graph) suspectLocked() {
+	g.suspects++
+	if g.suspects > max(suspectLimit, len(g.objects)/4) {
+		g.settleLocked()
+		return
+	}
+	if g.timer == nil {
+		g.timer = time.AfterFunc(suspectTime, func() {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			g.settleLocked()
+		})
+	}
+}
+
+// settleLocked frees everything that nothing outside reaches, if there is a suspicion that there is any.
+func (g *graph) settleLocked() {
+	if g.timer != nil {
+		g.timer.Stop()
+		g.timer = nil
+	}
+	if g.suspects == 0 {
+		return
+	}
+	g.suspects = 0
+	reached := make(map[*object]struct{}, len(g.objects))
+	var open []*object
+	reach := func(o *object) {
+		if _, ok := reached[o]; !ok {
+			reached[o] = struct{}{}
+			open = append(open, o)
+		}
+	}
+	for pin := range g.pins {
+		reach(pin)
+	}
+	for _, o := range g.objects {
+		if o.ext > 0 {
+			reach(o)
+		}
+	}
+	for len(open) > 0 {
+		o := open[len(open)-1]
+		open = open[:len(open)-1]
+		for child := range o.out {
+			reach(child)
+		}
+	}
+	garbage := map[*object]struct{}{}
+	for _, o := range g.objects {
+		if _, ok := reached[o]; !ok {
+			garbage[o] = struct{}{}
+		}
+	}
+	g.freeLocked(garbage)
+}
+
+func (g *graph) stats(s *Stats) {
+	g.mu.Lock()
+	g.settleLocked()
+	bodies := make([]body, 0, len(g.objects))
+	for _, o := range g.objects {
+		s.Objects[o.kind]++
+		bodies = append(bodies, o.body)
+	}
+	s.Named = len(g.names)
+	s.Offers = len(g.offers)
+	g.mu.Unlock()
+	for _, b := range bodies {
+		entries, bytes := b.size()
+		s.Entries += entries
+		s.Bytes += bytes
+	}
+}
+
+func (g *graph) clear() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, o := range g.objects {
+		o.freed, o.in, o.out = true, nil, nil
+	}
+	if g.timer != nil {
+		g.timer.Stop()
+		g.timer = nil
+	}
+	clear(g.pins)
+	clear(g.objects)
+	clear(g.names)
+	clear(g.offers)
+}

@@ -1,0 +1,150 @@
+package store
+
+import "slices"
+
+// A rope is a sequence in chunks, so that inserting in the middle moves a chunk and not
+// everything, taking from either end moves nothing, and a snapshot takes only the chunks'
+// slice headers. It is not safe for concurrent use. Chunks are copied before they are
+// changed in place if a snapshot may see them.
+type rope struct {
+	chunks [][]item // none is empty, none longer than itemsPerChunk
+	copied []uint64 // by chunk: the epoch in which it was made or last copied
+	epoch  uint64   // counts snapshots
+	n      int
+}
+
+const itemsPerChunk = 512
+
+type item struct {
+	data string
+	refs *mentions
+}
+
+// find returns the chunk and the offset in it of index i, 0 <= i < n. It walks from the
+// nearer end, past the chunks' lengths only: 2000 steps for the middle of two million.
+func (r *rope) find(i int) (chunk, offset int) {
+	if i < r.n/2 {
+		for c, items := range r.chunks {
+			if i < len(items) {
+				return c, i
+			}
+			i -= len(items)
+		}
+	}
+	i = r.n - i // counted from the end: 1 is the last
+	for c := len(r.chunks) - 1; ; c-- {
+		if i <= len(r.chunks[c]) {
+			return c, len(r.chunks[c]) - i
+		}
+		i -= len(r.chunks[c])
+	}
+}
+
+// get returns the item at i. It is good until the next change.
+func (r *rope) get(i int) *item {
+	c, o := r.find(i)
+	return &r.chunks[c][o]
+}
+
+// set replaces the item at i and returns what was there.
+func (r *rope) set(i int, it item) (old item) {
+	c, o := r.find(i)
+	r.own(c)
+	old = r.chunks[c][o]
+	r.chunks[c][o] = it
+	return old
+}
+
+// own makes sure that no snapshot sees the chunk.
+func (r *rope) own(c int) {
+	if r.copied[c] != r.epoch {
+		r.chunks[c] = append(make([]item, 0, cap(r.chunks[c])), r.chunks[c]...)
+		r.copied[c] = r.epoch
+	}
+}
+
+func (r *rope) append(it item) {
+	last := len(r.chunks) - 1
+	if last < 0 || len(r.chunks[last]) == itemsPerChunk {
+		r.chunks = append(r.chunks, nil)
+		r.copied = append(r.copied, r.epoch)
+		last++
+	}
+	// No copy for a snapshot's sake: its slice ends before the new item. But a pop may
+	// have freed a place that a snapshot still sees; then pop has clipped the chunk.
+	r.chunks[last] = append(r.chunks[last], it)
+	r.n++
+}
+
+// insert puts the item before index i, 0 <= i <= n.
+func (r *rope) insert(i int, it item) {
+	if i == r.n {
+		r.append(it)
+		return
+	}
+	c, o := r.find(i)
+	if len(r.chunks[c]) == itemsPerChunk {
+		if o == 0 {
+			// At an edge a new chunk will do; filling a list from its front would
+			// otherwise leave every chunk half empty.
+			if c == 0 || len(r.chunks[c-1]) == itemsPerChunk {
+				r.chunks = slices.Insert(r.chunks, c, []item{it})
+				r.copied = slices.Insert(r.copied, c, r.epoch)
+				r.n++
+				return
+			}
+			c--
+			o = len(r.chunks[c])
+		} else {
+			full := r.chunks[c]
+			half := itemsPerChunk / 2
+			left := append(make([]item, 0, itemsPerChunk), full[:half]...)
+			right := append(make([]item, 0, itemsPerChunk), full[half:]...)
+			r.chunks[c] = left
+			r.copied[c] = r.epoch
+			r.chunks = slices.Insert(r.chunks, c+1, right)
+			r.copied = slices.Insert(r.copied, c+1, r.epoch)
+			if o > half {
+				c, o = c+1, o-half
+			}
+		}
+	}
+	r.own(c)
+	r.chunks[c] = slices.Insert(r.chunks[c], o, it)
+	r.n++
+}
+
+// remove takes the item at i out and returns it.
+func (r *rope) remove(i int) item {
+	c, o := r.find(i)
+	items := r.chunks[c]
+	old := items[o]
+	r.n--
+	switch shared := r.copied[c] != r.epoch; {
+	case len(items) == 1:
+		r.chunks = slices.Delete(r.chunks, c, c+1)
+		r.copied = slices.Delete(r.copied, c, c+1)
+	case o == 0:
+		if !shared {
+			items[0] = item{}
+		}
+		r.chunks[c] = items[1:]
+	case o == len(items)-1:
+		if !shared {
+			items[o] = item{}
+			r.chunks[c] = items[:o]
+		} else {
+			r.chunks[c] = items[:o:o] // the next append must not write where a snapshot reads
+		}
+	default:
+		r.own(c)
+		r.chunks[c] = slices.Delete(r.chunks[c], o, o+1)
+	}
+	return old
+}
+
+// snapshot returns the items as they are now; it will not see later changes.
+func (r *rope) snapshot() [][]item {
+	r.epoch++
+	return slices.Clone(r.chunks)
+}
