@@ -1,0 +1,26 @@
+"""Start and join of a process that does nothing, in nanoseconds, as one line of JSON."""
+
+import json
+import multiprocessing
+import time
+
+
+def nothing():
+    pass
+
+
+def start_and_join(method, n):
+    context = multiprocessing.get_context(method)
+    begin = time.perf_counter()
+    for _ in range(n):
+        p = context.Process(target=nothing)
+        p.start()
+        p.join()
+    return (time.perf_counter() - begin) / n * 1e9
+
+
+if __name__ == "__main__":
+    print(json.dumps({
+        "python spawn": start_and_join("spawn", 5),
+        "python fork": start_and_join("fork", 50),
+    }))

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"context"
+
+	"github.com/go-multiproc/multiproc/process"
+	"github.com/go-multiproc/multiproc/value"
+)
+
+var addOne = process.Register(func(_ context.Context, n *value.Value[int64]) error {
+	value.Add(n, 1)
+	return nil
+})
+
+// hundred starts a hundred processes at once. When they are joined, what they did is there:
+// nothing to wait for, nothing to sleep for.
+func hundred(ctx context.Context, s *stage) error {
+	n, err := value.New[int64](0)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	children := make([]*process.Process, 100)
+	for i := range children {
+		children[i] = process.New(addOne, n)
+	}
+	if err := startAll(children...); err != nil {
+		return err
+	}
+	if err := joinAll(ctx, children...); err != nil {
+		return err
+	}
+	s.check(n.Load() == 100, "100 processes added 1 each: %d", n.Load())
+	return nil
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/go-multiproc/multiproc/pipe"
+	"github.com/go-multiproc/multiproc/process"
+)
+
+// Package variables are not shared with a child, and under Spawn not even copied: the child
+// is the same program from its beginning. An Inherit variable is what Fork copies.
+var (
+	diary   = process.Inherit([]string{})
+	logbook = process.Inherit[*os.File](nil)
+)
+
+type visitor struct {
+	File  *os.File // an argument: it arrives under every method
+	Reply *pipe.Conn
+}
+
+// observed is what a child found, and when it got there.
+type observed struct {
+	Method  process.Method
+	Diary   []string
+	Logbook bool
+	Began   time.Time
+}
+
+var visit = process.Register(func(_ context.Context, v visitor) error {
+	saw := observed{process.Current().Method, diary.Get(), logbook.Get() != nil, time.Now()}
+	diary.Set(append(diary.Get(), "the child was here"))
+	if f := logbook.Get(); f != nil {
+		fmt.Fprintln(f, "inherited")
+	}
+	if _, err := fmt.Fprintln(v.File, "passed"); err != nil {
+		return err
+	}
+	return v.Reply.Send(saw)
+})
+
+// methods starts the same child in each way that there is, and compares what it finds.
+func methods(ctx context.Context, s *stage) error {
+	dir, err := os.MkdirTemp("", "demo-methods-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+
+	mine := []string{"the parent's entry"}
+	diary.Set(mine)
+	book, err := os.Create(filepath.Join(dir, "logbook"))
+	if err != nil {
+		return err
+	}
+	defer book.Close()
+	logbook.Set(book)
+	defer logbook.Set(nil)
+
+	for _, way := range []struct {
+		name    string
+		method  process.Method
+		inherit bool
+	}{
+		{"spawn", process.Spawn, false},
+		{"fork", process.Fork, true},
+	} {
+		if err := book.Truncate(0); err != nil {
+			return err
+		}
+		passed, err := os.Create(filepath.Join(dir, "argument"))
+		if err != nil {
+			return err
+		}
+		defer passed.Close()
+		r, w, err := pipe.NewOneWay()
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+
+		p := process.New(visit, visitor{passed, w})
+		p.Method = way.method
+		began := time.Now()
+		if err := p.Start(); err != nil {
+			return err
+		}
+		var saw observed
+		if err := r.Recv(&saw); err != nil {
+			return fmt.Errorf("%w: %w", err, p.Join(ctx))
+		}
+		if err := p.Join(ctx); err != nil {
+			return err
+		}
+		inherited, err := os.ReadFile(book.Name())
+		if err != nil {
+			return err
+		}
+		argument, err := os.ReadFile(passed.Name())
+		if err != nil {
+			return err
+		}
+
+		s.say("%s: the child began %v after Start, and saw the diary %q", way.name, saw.Began.Sub(began).Round(100*time.Microsecond), saw.Diary)
+		holds := saw.Method == way.method && string(argument) == "passed\n" && slices.Equal(diary.Get(), mine)
+		if way.inherit {
+			holds = holds && slices.Equal(saw.Diary, mine) && saw.Logbook && string(inherited) == "inherited\n"
+			s.check(holds, "%s: the child sees the parent's list and open file, and its argument; the parent's list stays", way.name)
+		} else {
+			holds = holds && len(saw.Diary) == 0 && !saw.Logbook && len(inherited) == 0
+			s.check(holds, "%s: the child sees the empty initial list, no file, and its argument; the parent's list stays", way.name)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+)
+
+// A demonstration that does not hold, or cannot be shown, fails the tour.
+func TestVerdict(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		run     func(context.Context, *stage) error
+		fails   bool
+		printed string
+	}{
+		{"holds", func(_ context.Context, s *stage) error { s.check(true, "%d is one", 1); return nil }, false, "ok      it          1 is one\n"},
+		{"does not hold", func(_ context.Context, s *stage) error {
+			s.check(true, "one")
+			s.check(false, "two")
+			return nil
+		}, true, "FAILED  it          two\n"},
+		{"error", func(context.Context, *stage) error { return errors.New("no memory") }, true, "FAILED  it          no memory\n"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var out bytes.Buffer
+			s := &stage{out: &out, name: "it"}
+			s.perform(t.Context(), demonstration{run: test.run})
+			if err := s.verdict(); (err != nil) != test.fails {
+				t.Errorf("verdict %v, want failure: %t", err, test.fails)
+			}
+			if !strings.HasSuffix(out.String(), test.printed) {
+				t.Errorf("printed %q, want %q", out.String(), test.printed)
+			}
+		})
+	}
+}
+
+// Only a demonstration that runs alone tells what happens.
+func TestSayOnlyAlone(t *testing.T) {
+	for _, talks := range []bool{true, false} {
+		var out bytes.Buffer
+		s := &stage{out: &out, talks: talks}
+		s.say("hello")
+		if got := out.Len() > 0; got != talks {
+			t.Errorf("talks %t: printed %q", talks, out.String())
+		}
+	}
+}
+
+// Every demonstration has its own name, which is a subcommand.
+func TestCommandsHaveNames(t *testing.T) {
+	names := map[string]bool{}
+	for _, c := range command().Commands() {
+		if names[c.Name()] {
+			t.Errorf("two commands are called %s", c.Name())
+		}
+		names[c.Name()] = true
+	}
+	for _, d := range demonstrations {
+		if !names[d.name] || d.short == "" || d.run == nil {
+			t.Errorf("demonstration %q is not complete", d.name)
+		}
+	}
+}

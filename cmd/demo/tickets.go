@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/go-multiproc/multiproc/array"
+	"github.com/go-multiproc/multiproc/process"
+	"github.com/go-multiproc/multiproc/psync"
+)
+
+const tickets = 40
+
+// counter is where tickets are sold: the file says how many are left, and one of the two
+// locks, or none, lets one seller at a time at it.
+type counter struct {
+	Path     string
+	Mutex    *psync.Mutex
+	FileLock *psync.FileLock
+	Sold     *array.Array[int64] // how often each ticket was sold
+}
+
+// wrongCounter has a lock that works in one process only.
+type wrongCounter struct{ Mu *sync.Mutex }
+
+var sellWrongly = process.Register(func(context.Context, wrongCounter) error { return nil })
+
+var sell = process.Register(func(ctx context.Context, c counter) error {
+	for {
+		sold, err := c.sellOne(ctx)
+		if err != nil || !sold {
+			return err
+		}
+	}
+})
+
+func (c counter) sellOne(ctx context.Context) (sold bool, err error) {
+	var lock psync.Locker
+	switch {
+	case c.Mutex != nil:
+		lock = c.Mutex
+	case c.FileLock != nil:
+		lock = c.FileLock
+	}
+	if lock != nil {
+		if err := lock.Lock(ctx); err != nil {
+			return false, err
+		}
+		defer func() {
+			if unlockErr := lock.Unlock(); err == nil {
+				err = unlockErr
+			}
+		}()
+	}
+	text, err := os.ReadFile(c.Path)
+	if err != nil {
+		return false, err
+	}
+	left, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || left == 0 {
+		return false, err
+	}
+	for range 100 { // the customer looks for the money
+		runtime.Gosched()
+	}
+	// Renamed into place, since without a lock another seller may be reading.
+	next := fmt.Sprintf("%s.%d", c.Path, os.Getpid())
+	if err := os.WriteFile(next, fmt.Appendln(nil, left-1), 0o600); err != nil {
+		return false, err
+	}
+	if err := os.Rename(next, c.Path); err != nil {
+		return false, err
+	}
+	array.Add(c.Sold, left-1, 1)
+	return true, nil
+}
+
+// sellTickets opens ten counters for the same tickets: without a lock, under a lock that is
+// passed to the sellers, and under a lock on a file.
+func sellTickets(ctx context.Context, s *stage) error {
+	dir, err := os.MkdirTemp("", "demo-tickets-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	mu, err := psync.NewMutex()
+	if err != nil {
+		return err
+	}
+	defer mu.Close()
+	fileLock, err := psync.NewFileLock(filepath.Join(dir, "lock"))
+	if err != nil {
+		return err
+	}
+	defer fileLock.Close()
+
+	for _, way := range []struct {
+		name     string
+		mu       *psync.Mutex
+		fileLock *psync.FileLock
+	}{
+		{"without a lock", nil, nil},
+		{"with a Mutex", mu, nil},
+		{"with a FileLock", nil, fileLock},
+	} {
+		path := filepath.Join(dir, "tickets")
+		if err := os.WriteFile(path, fmt.Appendln(nil, tickets), 0o600); err != nil {
+			return err
+		}
+		sold, err := array.New[int64](tickets)
+		if err != nil {
+			return err
+		}
+		defer sold.Close()
+		sellers := make([]*process.Process, 10)
+		for i := range sellers {
+			sellers[i] = process.New(sell, counter{path, way.mu, way.fileLock, sold})
+		}
+		if err := startAll(sellers...); err != nil {
+			return err
+		}
+		if err := joinAll(ctx, sellers...); err != nil {
+			return err
+		}
+		once, twice := 0, 0
+		for _, n := range sold.All() {
+			switch {
+			case n == 1:
+				once++
+			case n > 1:
+				twice++
+			}
+		}
+		if way.mu == nil && way.fileLock == nil {
+			s.check(once+twice == tickets, "%s: %d of %d tickets were sold more than once, it varies", way.name, twice, tickets)
+		} else {
+			s.check(once == tickets, "%s: %d of %d tickets were sold exactly once", way.name, once, tickets)
+		}
+	}
+
+	// A copy of it in another process would lock nobody out.
+	err = process.New(sellWrongly, wrongCounter{Mu: new(sync.Mutex)}).Start()
+	s.say("%v", err)
+	s.check(err != nil && strings.Contains(err.Error(), "args.Mu"), "a *sync.Mutex in the arguments is refused, with its place")
+	return nil
+}
