@@ -70,16 +70,18 @@ func complete(block string) string {
 			known[name] = module + "/" + name
 		}
 	}
+	declares := regexp.MustCompile(`(?m)^(func|type|var|const) `).MatchString(block)
+	program := block + ifNoMain(block)
+	if !declares {
+		program = "func example(ctx context.Context) error {\n" + block + "\nreturn nil\n}\n\nfunc main() { _ = example(context.Background()) }\n"
+	}
 	var imports strings.Builder
 	for name, path := range known {
-		if regexp.MustCompile(`(^|[^\w."])` + name + `\.[A-Z]`).MatchString(block) {
+		if regexp.MustCompile(`(^|[^\w."])` + name + `\.[A-Z]`).MatchString(program) {
 			fmt.Fprintf(&imports, "import %q\n", path)
 		}
 	}
-	if regexp.MustCompile(`(?m)^(func|type|var|const) `).MatchString(block) {
-		return "package main\n\n" + imports.String() + "\n" + block + ifNoMain(block)
-	}
-	return "package main\n\n" + imports.String() + "\nfunc example(ctx context.Context) error {\n" + block + "\nreturn nil\n}\n\nfunc main() { _ = example(context.Background()) }\n"
+	return "package main\n\n" + imports.String() + "\n" + program
 }
 
 func ifNoMain(block string) string {
