@@ -9,7 +9,7 @@ import (
 // again after having left it is shared, which is fine.
 type ancestors struct {
 	path []ancestor
-	set  map[ancestor]struct{} // of path, once that is too long to look through
+	set  map[ancestor]struct{} // of path, from when that was too long to look through
 }
 
 type ancestor struct {
@@ -20,7 +20,7 @@ type ancestor struct {
 
 const shortPath = 32
 
-// push reports false if v is among the ancestors; pop is due in both cases.
+// push reports false if v is among the ancestors: the walk then ends, and no pop is due.
 func (a *ancestors) push(v reflect.Value) bool {
 	x := ancestor{t: v.Type()}
 	switch v.Kind() {
@@ -34,19 +34,17 @@ func (a *ancestors) push(v reflect.Value) bool {
 		return true
 	}
 	found := false
-	if len(a.path) < shortPath {
+	if a.set == nil && len(a.path) == shortPath {
+		a.set = make(map[ancestor]struct{})
+		for _, y := range a.path {
+			a.set[y] = struct{}{}
+		}
+	}
+	if a.set == nil {
 		found = slices.Contains(a.path, x)
 	} else {
-		if a.set == nil {
-			a.set = make(map[ancestor]struct{})
-			for _, y := range a.path {
-				a.set[y] = struct{}{}
-			}
-		}
 		_, found = a.set[x]
-		if !found {
-			a.set[x] = struct{}{}
-		}
+		a.set[x] = struct{}{}
 	}
 	a.path = append(a.path, x)
 	return !found
@@ -58,7 +56,4 @@ func (a *ancestors) pop() {
 		delete(a.set, a.path[last])
 	}
 	a.path = a.path[:last]
-	if last < shortPath {
-		a.set = nil
-	}
 }

@@ -58,8 +58,11 @@ func (e *Encoder) finish() []byte {
 	} else {
 		buf = bytes.Buffer{}
 	}
-	path := e.above.path
-	*e = Encoder{buf: buf, above: ancestors{path: path[:0]}}
+	path := e.above.path[:0]
+	if cap(path) > 1024 {
+		path = nil
+	}
+	*e = Encoder{buf: buf, above: ancestors{path: path}}
 	encoders.Put(e)
 	return data
 }

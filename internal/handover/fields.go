@@ -68,7 +68,6 @@ type collector struct {
 	b       *builder
 	p       *plan
 	flatten bool
-	names   map[string]int
 	fields  []field
 }
 
@@ -175,6 +174,16 @@ func refuseUnexported(t reflect.Type, f reflect.StructField, p *plan) *refusal {
 	}
 	if f.Anonymous && f.Type.Kind() == reflect.Pointer {
 		return &refusal{what: "an embedded pointer to the unexported " + f.Type.Elem().String(), hint: "embed it by value, or name the field"}
+	}
+	opaque := true
+	for i := range t.NumField() {
+		opaque = opaque && !t.Field(i).IsExported()
+	}
+	if opaque {
+		return &refusal{
+			what: "an unexported field",
+			hint: fmt.Sprintf("pass what it takes to make a %s there, or give it the methods MarshalBinary and UnmarshalBinary", t),
+		}
 	}
 	return &refusal{
 		what: "an unexported field",

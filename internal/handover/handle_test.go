@@ -11,7 +11,6 @@ import (
 // script is a handle whose two methods are what a test says.
 type script struct {
 	over func(*handover.Encoder) error
-	take func(*script, *handover.Decoder) error
 	log  *[]string
 }
 

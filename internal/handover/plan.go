@@ -292,21 +292,24 @@ func marshals(t reflect.Type) marshaling {
 	// MethodByName with constants: anything more general makes the linker keep every method of every type.
 	p := reflect.PointerTo(t)
 	var write, read reflect.Type
-	var byValue, byPointer reflect.Method
+	var byValue, byPointer, reader reflect.Method
 	var inValue bool
 	switch { // in the codec's order
 	case p.Implements(cborMarshaler):
 		write, read = cborMarshaler, cborUnmarshaler
 		byPointer, _ = p.MethodByName("MarshalCBOR")
 		byValue, inValue = t.MethodByName("MarshalCBOR")
+		reader, _ = p.MethodByName("UnmarshalCBOR")
 	case p.Implements(binaryMarshaler):
 		write, read = binaryMarshaler, binaryUnmarshaler
 		byPointer, _ = p.MethodByName("MarshalBinary")
 		byValue, inValue = t.MethodByName("MarshalBinary")
+		reader, _ = p.MethodByName("UnmarshalBinary")
 	case p.Implements(textMarshaler):
 		write, read = textMarshaler, textUnmarshaler
 		byPointer, _ = p.MethodByName("MarshalText")
 		byValue, inValue = t.MethodByName("MarshalText")
+		reader, _ = p.MethodByName("UnmarshalText")
 	case p.Implements(cborUnmarshaler) || p.Implements(binaryUnmarshaler) || p.Implements(textUnmarshaler):
 		return half
 	default:
@@ -315,7 +318,7 @@ func marshals(t reflect.Type) marshaling {
 	if t.Kind() == reflect.Struct && embeds(t, write) && generated(byPointer) && (!inValue || generated(byValue)) {
 		return promoted
 	}
-	if !p.Implements(read) {
+	if !p.Implements(read) || t.Kind() == reflect.Struct && embeds(t, read) && generated(reader) {
 		return half
 	}
 	return own

@@ -29,6 +29,22 @@ func (e *ownEvent) UnmarshalBinary(b []byte) error {
 	return nil
 }
 
+type ownByPointer struct {
+	time.Time
+	Name string
+}
+
+func (e *ownByPointer) MarshalBinary() ([]byte, error) { return []byte(e.Name), nil }
+func (e *ownByPointer) UnmarshalBinary(b []byte) error { e.Name = "own " + string(b); return nil }
+
+// ownWriter reads itself with time.Time's method only: one half is missing.
+type ownWriter struct {
+	time.Time
+	Name string
+}
+
+func (e *ownWriter) MarshalBinary() ([]byte, error) { return []byte(e.Name), nil }
+
 type twoMarshalers struct {
 	time.Time
 	netip.Addr
@@ -113,6 +129,11 @@ func TestStructs(t *testing.T) {
 	}{
 		{"embedded time", event{when, "name"}},
 		{"embedded times", []event{{when, "a"}, {Name: "b"}}},
+		{"embedded time by pointer", struct {
+			*time.Time
+			N int
+		}{&when, 1}},
+		{"embedded time, own writer", ownWriter{when, "name"}},
 		{"two embedded marshalers", twoMarshalers{when, netip.MustParseAddr("::1")}},
 		{"json minus", secret{1, "pw", "n"}},
 		{"json minus in a map", map[string]secret{"k": {1, "pw", ""}}},
@@ -152,6 +173,9 @@ func TestStructs(t *testing.T) {
 		})
 	}
 	if got := cross(t, ownEvent{when, "x"}); got.Name != "own x" {
+		t.Errorf("a type's own marshaler was not used: %+v", got)
+	}
+	if got := cross(t, []ownByPointer{{when, "x"}}); got[0].Name != "own x" {
 		t.Errorf("a type's own marshaler was not used: %+v", got)
 	}
 	r := cross(t, renamed{A: 1, B: newBox(t, "b")})
