@@ -51,6 +51,7 @@ type receiver struct {
 }
 
 func (r *receiver) init() {
+	r.spinner.init()
 	r.step, r.try = r.receive, r.receiveNow
 }
 
@@ -91,6 +92,9 @@ func (r *receiver) receiveNow() bool {
 }
 
 func (r *receiver) finish() (n int, got received, errno syscall.Errno) {
+	if r.tried {
+		r.done()
+	}
 	r.b = nil
 	if r.oobn > 0 {
 		messages, _ := unix.ParseSocketControlMessage(r.control[:r.oobn])

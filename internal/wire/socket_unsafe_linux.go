@@ -42,6 +42,7 @@ type receiver struct {
 }
 
 func (r *receiver) init() {
+	r.spinner.init()
 	r.step, r.try = r.receive, r.receiveNow
 }
 
@@ -102,6 +103,9 @@ func (r *receiver) receiveNow() bool {
 
 // finish returns what the receive did.
 func (r *receiver) finish() (n int, got received, errno syscall.Errno) {
+	if r.tried {
+		r.done()
+	}
 	r.iov.Base = nil
 	if r.msg.Controllen > 0 {
 		got.fds = parseRights(r.control[:r.msg.Controllen])
@@ -135,12 +139,23 @@ type sender struct {
 	left  int
 	sent  int
 	errno syscall.Errno
+	small []byte // scratch for a message that is sent in one piece
 }
+
+// smallSend is up to which size a copy is cheaper than the kernel's way of collecting pieces.
+const smallSend = 1 << 10
 
 func (s *sender) init() { s.step = s.send }
 
 // begin sets up a send of head, body, and rights with the first byte of them.
 func (s *sender) begin(head, body, rights []byte) {
+	if len(rights) == 0 && len(head)+len(body) <= smallSend {
+		if s.small == nil {
+			s.small = make([]byte, 0, smallSend)
+		}
+		s.small = append(append(s.small[:0], head...), body...)
+		head, body = s.small, nil
+	}
 	s.iov[0].Base = unsafe.SliceData(head)
 	s.iov[0].SetLen(len(head))
 	s.iov[1].Base = unsafe.SliceData(body)
@@ -156,7 +171,9 @@ func (s *sender) send(fd uintptr) (done bool) {
 	const flags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 	for s.left > 0 {
 		var n uintptr
-		if s.left <= rawLimit {
+		if s.left == int(s.iov[0].Len) && s.msg.Control == nil && s.left <= rawLimit {
+			n, _, s.errno = unix.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(s.iov[0].Base)), uintptr(s.left), flags, 0, 0)
+		} else if s.left <= rawLimit {
 			n, _, s.errno = unix.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&s.msg)), flags)
 		} else {
 			n, _, s.errno = unix.Syscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&s.msg)), flags)

@@ -394,8 +394,9 @@ func TestDeadline(t *testing.T) {
 	if err := a.WriteFrame([]byte("x"), nil); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatal(err)
 	}
-	a.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
-	if err := a.WriteFrame(make([]byte, 100<<20), nil); !errors.Is(err, os.ErrDeadlineExceeded) {
+	large := make([]byte, 100<<20)
+	a.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	if err := a.WriteFrame(large, nil); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatalf("100 MiB that nobody reads: %v", err)
 	}
 	a.SetWriteDeadline(time.Time{})

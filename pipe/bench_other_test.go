@@ -1,0 +1,7 @@
+//go:build !linux
+
+package pipe_test
+
+import "runtime"
+
+func bareYield() { runtime.Gosched() }
