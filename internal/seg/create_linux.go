@@ -36,7 +36,7 @@ func New(s Spec) (*Handle, error) {
 	}
 	registry.Lock()
 	defer registry.Unlock()
-	return newMappingLocked(m, ""), nil
+	return m.handleLocked(""), nil
 }
 
 // Create makes a named segment, complete before anybody can see it. An existing
@@ -73,14 +73,15 @@ func Create(name string, s Spec, o Options) (*Handle, error) {
 		return nil, err
 	}
 	// The token is locked by now, so Reap keeps its hands off from the first
-	// instant that the name exists.
+	// instant that the name exists; and who opens that name in this process finds
+	// this mapping, not a second one.
+	registry.Lock()
+	defer registry.Unlock()
 	if err := sys.LinkFD(fd, path); err != nil {
 		m.discard()
 		return nil, &fs.PathError{Op: "create", Path: path, Err: err}
 	}
-	registry.Lock()
-	defer registry.Unlock()
-	return newMappingLocked(m, name), nil
+	return m.handleLocked(name), nil
 }
 
 // build maps the new file behind fd and fills it.
@@ -101,7 +102,8 @@ func (s Spec) build(fd int, foot *footer) (*Mapping, error) {
 }
 
 // unnamedFile makes a file in dir that has no name yet. Where the file system
-// has no O_TMPFILE, it has the name temp, which the caller unlinks.
+// has no O_TMPFILE, it has the name temp, which the caller unlinks; until it closes
+// fd, Reap leaves that alone.
 func unnamedFile(dir, name string) (fd int, temp string, err error) {
 	err = sys.IgnoringEINTR(func() (err error) {
 		fd, err = unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
@@ -116,17 +118,32 @@ func unnamedFile(dir, name string) (fd int, temp string, err error) {
 		if errors.Is(err, unix.EEXIST) {
 			continue
 		}
-		if err == nil {
-			_, err = sys.TryLockRange(fd, unfinished, 1)
+		if err != nil {
+			return -1, "", err
 		}
-		break
+		mine, err := sys.TryLockRange(fd, unfinished, 1)
+		if err != nil {
+			unix.Close(fd)
+			unix.Unlink(temp)
+			return -1, "", err
+		}
+		if mine && isAt(fd, temp) {
+			return fd, temp, nil
+		}
+		unix.Close(fd) // a Reap was quicker, and takes it away
 	}
-	return fd, temp, err
+	return -1, "", err
+}
+
+// isAt reports whether fd's file is the one at path.
+func isAt(fd int, path string) bool {
+	var is, at unix.Stat_t
+	return unix.Fstat(fd, &is) == nil && unix.Lstat(path, &at) == nil && is.Dev == at.Dev && is.Ino == at.Ino
 }
 
 const (
 	unchecked = 1 << 20   // smaller segments are not worth a look at /proc
-	step      = 256 << 20 // how much is taken between two looks
+	maxStep   = 256 << 20 // how much is taken between two looks
 )
 
 // allocate puts memory behind all n bytes of fd now. A page that cannot be had
@@ -135,19 +152,27 @@ const (
 // So what is free is looked at first, and, since others take memory too, again
 // with every step.
 func allocate(fd int, n int64, memory bool) error {
-	for off := int64(0); off < n; off += step {
+	step := int64(maxStep)
+	for off := int64(0); off < n; {
 		if memory && n >= unchecked {
 			if free, by := sys.FreeMemory(); n-off > free {
 				return fmt.Errorf("%w: %d more bytes of %d needed, %d free (%s)", ErrNoSpace, n-off, n, free, by)
 			}
 		}
-		err := sys.Fallocate(fd, off, min(step, n-off))
+		part := min(step, n-off)
+		err := sys.Fallocate(fd, off, part)
+		if errors.Is(err, unix.EINTR) {
+			// A signal undid it. Less may be done before the next one.
+			step = max(part/2, 1<<16)
+			continue
+		}
 		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.EDQUOT) {
 			return fmt.Errorf("%w for %d bytes: %w", ErrNoSpace, n, err)
 		}
 		if err != nil {
 			return err
 		}
+		off += part
 	}
 	return nil
 }

@@ -72,8 +72,8 @@ func Reap(o Options) ([]Info, error) {
 	var removed []Info
 	var errs []error
 	err := eachFile(o, func(fd int, in Info) {
-		if in.Kind == "" { // one whose maker died over it, see unnamedFile
-			if free, err := sys.TryLockRange(fd, unfinished, 1); err == nil && free {
+		if in.Kind == "" { // if its maker died over it, see unnamedFile
+			if free, err := sys.TryLockRange(fd, unfinished, 1); err == nil && free && isAt(fd, in.Path) {
 				_ = unix.Unlink(in.Path)
 			}
 			return
@@ -83,8 +83,7 @@ func Reap(o Options) ([]Info, error) {
 			return
 		}
 		// Between the opening and the lock, the name may have gone to another.
-		var st, now unix.Stat_t
-		if unix.Fstat(fd, &st) != nil || unix.Lstat(in.Path, &now) != nil || st.Ino != now.Ino || st.Dev != now.Dev {
+		if !isAt(fd, in.Path) {
 			return
 		}
 		if err := unix.Unlink(in.Path); err != nil {
@@ -97,7 +96,7 @@ func Reap(o Options) ([]Info, error) {
 }
 
 // eachFile calls f with each file in the directory that is a segment, and with
-// an empty Kind for each that was to become one.
+// an empty Kind for each that is to become one.
 func eachFile(o Options, f func(fd int, in Info)) error {
 	entries, err := os.ReadDir(o.dir())
 	if err != nil {
@@ -112,14 +111,14 @@ func eachFile(o Options, f func(fd int, in Info)) error {
 		if err != nil {
 			continue
 		}
-		if foot, err := readFooter(fd, st.Size); err == nil {
+		if strings.HasPrefix(e.Name(), tempNames) {
+			f(fd, Info{Path: path}) // whatever it has of its footer by now
+		} else if foot, err := readFooter(fd, st.Size); err == nil {
 			f(fd, Info{
 				Name: e.Name(), Path: path, Kind: foot.kind, Type: foot.typeText(), Count: int(foot.count),
 				Size: int(foot.dataSize), Bytes: int(foot.fileSize), Mode: fs.FileMode(st.Mode).Perm(),
 				UID: int(st.Uid), PID: int(foot.pid), Created: time.Unix(0, foot.created),
 			})
-		} else if strings.HasPrefix(e.Name(), tempNames) {
-			f(fd, Info{Path: path})
 		}
 		unix.Close(fd)
 	}

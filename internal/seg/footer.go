@@ -50,6 +50,7 @@ const (
 	kindSize     = 16
 	version      = 1
 	metaAlign    = 64
+	minPage      = 4096    // the smallest page size; every other is a multiple of it
 	maxSegment   = 1 << 46 // what amd64's and arm64's address spaces can hold
 	footerMagic  = "\x89MPSHM\r\n"
 	cacheLine    = 64
@@ -116,7 +117,7 @@ func parseFooter(b []byte, fileSize int64) (*footer, error) {
 	switch {
 	case f.fileSize != fileSize:
 		return nil, fmt.Errorf("%w: it has %d bytes and was made with %d: somebody resized it", ErrFormat, fileSize, f.fileSize)
-	case f.fileSize > maxSegment, f.dataSize < 0, f.metaSize < 0, f.metaOff < f.dataSize,
+	case f.fileSize%minPage != 0, f.fileSize > maxSegment, f.dataSize < 0, f.metaSize < 0, f.metaOff < f.dataSize,
 		f.metaOff%metaAlign != 0, f.metaOff > f.fileSize-footerSize,
 		f.metaSize > f.fileSize-footerSize-f.metaOff, f.count < 0, f.typLen < 0:
 		return nil, fmt.Errorf("%w: the sizes in its footer contradict each other", ErrFormat)

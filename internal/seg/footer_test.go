@@ -65,6 +65,19 @@ func TestFooterLies(t *testing.T) {
 	}
 }
 
+// The token counter, which stands at a fixed distance from the end, has to be
+// aligned.
+func TestFooterOfOddFile(t *testing.T) {
+	for _, size := range []int64{4097, 4100, 4096 + 512} {
+		f, good := goodFooter(t)
+		f.fileSize = size
+		copy(good, f.encode())
+		if _, err := parseFooter(good, size); !errors.Is(err, ErrFormat) {
+			t.Errorf("a file of %d bytes: accepted: %v", size, err)
+		}
+	}
+}
+
 func resum(b []byte) {
 	binary.LittleEndian.PutUint32(b[crcField:], 0)
 	binary.LittleEndian.PutUint32(b[crcField:], crc32.Checksum(b[:fixedSize], castagnoli))

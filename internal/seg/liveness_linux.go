@@ -20,12 +20,13 @@ import (
 // which at a process's death is after the last of its threads is gone. Hence the
 // rules: the description is the process's own (the file opened anew), and it is
 // never dup'ed, inherited, sent, or mapped: each of these would be one more
-// reference, and keep a dead owner "alive". A rejected design is the robust
+// reference, and keep a dead owner "alive". ([Handle.Close] maps it for a moment,
+// for just that reason.) A rejected design is the robust
 // futex list of the kernel: it is per thread, belongs to libc, and may hand a
 // lock on while sibling threads of the dead one still run.
 const (
-	lifeStart = 1 << 61 // behind every byte of data, below the largest offset
-	lifeRange = 1 << 61 // up to the largest offset
+	lifeStart = 1 << 61 // behind every byte of data; the largest offset is 2^63-1
+	lifeRange = 1 << 61 // more than there are tokens
 	maxToken  = 1<<40 - 1
 
 	// Locked while a file that has a name is being made, see unnamedFile.
@@ -42,16 +43,22 @@ func (m *Mapping) attach() error {
 		if t == 0 || t > maxToken {
 			return errTokens
 		}
-		ok, err := sys.TryLockRange(m.life, lifeStart+int64(t), 1)
+		at := lifeStart + int64(t)
+		ok, err := sys.TryLockRange(m.fd, at, 1)
+		if err == nil && !ok {
+			// Somebody has locked what he was not given. If that is not all there
+			// is, the counter was set back (the file was restored in place, say):
+			// that token is taken. If it is, it is a Reap, which lasts microseconds.
+			if reap, err := sys.RangeLocked(m.fd, lifeStart+lifeRange-1, 1); err != nil || !reap {
+				continue
+			}
+			err = sys.LockRange(m.fd, at, 1)
+		}
 		if err != nil {
 			return fmt.Errorf("shm: file system without file locks? %w", err)
 		}
-		if ok {
-			m.token = t
-			return nil
-		}
-		// Somebody locked a token that he was not given: a broken peer, or a
-		// Reap that is about to find us here. Leave it to him.
+		m.token = t
+		return nil
 	}
 }
 
@@ -61,6 +68,11 @@ func (m *Mapping) attach() error {
 //
 // Preconditions: t is not m's own token, which m's own descriptor can not see.
 func (m *Mapping) Alive(t uint64) bool {
-	locked, err := sys.RangeLocked(m.life, lifeStart+int64(t), 1)
+	m.fdMu.RLock()
+	defer m.fdMu.RUnlock()
+	if m.fd < 0 { // somebody asks while the last handle closes
+		return true
+	}
+	locked, err := sys.RangeLocked(m.fd, lifeStart+int64(t), 1)
 	return locked || err != nil // who can not be asked must not be robbed
 }

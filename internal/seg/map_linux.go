@@ -39,7 +39,7 @@ func newMapping(fd int, foot *footer) (*Mapping, error) {
 		unix.Close(life)
 		return nil, err
 	}
-	m := &Mapping{foot: foot, key: regKey{id: foot.id}, mm: mm, all: mm, life: life, fd: life}
+	m := &Mapping{foot: foot, key: regKey{id: foot.id}, mm: mm, all: mm, fd: life}
 	if err := m.attach(); err != nil {
 		_ = mm.Unmap()
 		unix.Close(life)
@@ -55,16 +55,22 @@ func (m *Mapping) discard() {
 }
 
 // teardown gives the memory back at once and ends the token's lock. The
-// addresses stay valid, now over private zero pages, until nobody can use them.
+// addresses stay valid, now over zero pages, until nobody can use them.
 func (m *Mapping) teardown() {
-	// Failing would need the kernel to be out of memory for a handful of bytes;
-	// then the old pages stay, and nothing faults either.
-	_ = sys.MapZero(m.all)
+	if err := sys.MapZero(m.all); err != nil {
+		// There is no room for the zero pages: the memory stays. Then whoever uses
+		// it still by mistake is no dead process, and the token must go on.
+		return
+	}
+	m.fdMu.Lock()
+	defer m.fdMu.Unlock()
 	unix.Close(m.fd)
+	m.fd = -1
 }
 
-// secondView maps the n bytes at off once more. It returns nil when the kernel
-// has no room for it; what the caller meant to do there is then left undone.
+// secondView maps the n bytes at off once more, and keeps the token's lock until
+// it is unmapped. It returns nil when the kernel has no room for it; what the
+// caller meant to do there is then left undone.
 func (m *Mapping) secondView(off, n int) (view []byte, unmap func()) {
 	page := os.Getpagesize()
 	start := off / page * page
@@ -76,6 +82,11 @@ func (m *Mapping) secondView(off, n int) (view []byte, unmap func()) {
 }
 
 func (m *Mapping) reopen() (int, error) {
+	m.fdMu.RLock()
+	defer m.fdMu.RUnlock()
+	if m.fd < 0 {
+		return -1, ErrClosed
+	}
 	if !m.raw {
 		return sys.Reopen(m.fd)
 	}

@@ -46,25 +46,19 @@ func open(path, name, kind, typ string, o Options) (h *Handle, retry bool, err e
 	}
 	registry.Lock()
 	defer registry.Unlock()
-	e, err := joinLocked(fd, st, foot)
+	m, err := joinLocked(fd, st, foot)
 	if err != nil {
 		return fail(err)
 	}
-	h = e.handleLocked(name)
 	// The token's lock is held now, so from here on nobody reaps the segment.
 	// Before, somebody may have.
-	var now unix.Stat_t
-	if err := unix.Lstat(path, &now); err != nil || now.Dev != st.Dev || now.Ino != st.Ino {
-		h.closed.Store(true)
-		h.cleanup.Stop()
-		e.handles--
-		if e.handles == 0 {
-			delete(registry.m, e.m.key)
-			e.m.teardown()
+	if !isAt(fd, path) {
+		if m.handles == 0 {
+			m.discard()
 		}
 		return nil, true, nil
 	}
-	return h, false, nil
+	return m.handleLocked(name), false, nil
 }
 
 // openFile opens a regular file that the options allow.
@@ -118,25 +112,19 @@ func readFooter(fd int, size int64) (*footer, error) {
 	return parseFooter(b[:n], size)
 }
 
-// joinLocked finds or makes this process's mapping of the segment behind fd.
-// Preconditions: registry is locked; the caller makes a handle or drops the entry.
-func joinLocked(fd int, st *unix.Stat_t, foot *footer) (*regEntry, error) {
-	key := regKey{id: foot.id}
-	if e := lookupLocked(key); e != nil {
+// joinLocked finds this process's mapping of the segment behind fd, or makes a
+// new one, which has no handles yet: the caller makes one, or discards it.
+//
+// Preconditions: registry is locked.
+func joinLocked(fd int, st *unix.Stat_t, foot *footer) (*Mapping, error) {
+	if m := registry.m[regKey{id: foot.id}]; m != nil {
 		var have unix.Stat_t
-		if err := unix.Fstat(e.m.fd, &have); err != nil || have.Ino != st.Ino || have.Dev != st.Dev {
+		if err := unix.Fstat(m.fd, &have); err != nil || have.Ino != st.Ino || have.Dev != st.Dev {
 			return nil, fmt.Errorf("%w: it is a copy of a segment that this process has open already", ErrFormat)
 		}
-		return e, nil
+		return m, nil
 	}
-	m, err := newMapping(fd, foot)
-	if err != nil {
-		return nil, err
-	}
-	m.region = newRegion(m)
-	e := &regEntry{m: m}
-	registry.m[m.key] = e
-	return e, nil
+	return newMapping(fd, foot)
 }
 
 // Attach takes over a descriptor of a segment that another process sent, and
@@ -166,11 +154,11 @@ func Attach(fd int, name, kind, typ string, raw bool) (*Handle, error) {
 	}
 	registry.Lock()
 	defer registry.Unlock()
-	e, err := joinLocked(fd, &st, foot)
+	m, err := joinLocked(fd, &st, foot)
 	if err != nil {
 		return nil, err
 	}
-	return e.handleLocked(name), nil
+	return m.handleLocked(name), nil
 }
 
 // OpenRaw maps a file that some other program made.
@@ -199,11 +187,11 @@ func joinRaw(fd int, name string, st *unix.Stat_t) (*Handle, error) {
 	key := regKey{dev: st.Dev, ino: st.Ino}
 	registry.Lock()
 	defer registry.Unlock()
-	if e := lookupLocked(key); e != nil {
-		if int64(len(e.m.all)) != st.Size {
-			return nil, fmt.Errorf("%w: it was resized from %d to %d bytes while this process has it open", ErrFormat, len(e.m.all), st.Size)
+	if m := registry.m[key]; m != nil {
+		if int64(len(m.all)) != st.Size {
+			return nil, fmt.Errorf("%w: it was resized from %d to %d bytes while this process has it open", ErrFormat, len(m.all), st.Size)
 		}
-		return e.handleLocked(name), nil
+		return m.handleLocked(name), nil
 	}
 	mm, err := mapFile(fd, st.Size)
 	if err != nil {
@@ -216,7 +204,7 @@ func joinRaw(fd int, name string, st *unix.Stat_t) (*Handle, error) {
 	}
 	m := &Mapping{
 		foot: &footer{dataSize: st.Size, fileSize: st.Size, metaOff: st.Size, kind: "raw"},
-		raw:  true, key: key, mm: mm, all: mm, life: -1, fd: own,
+		raw:  true, key: key, mm: mm, all: mm, fd: own,
 	}
-	return newMappingLocked(m, name), nil
+	return m.handleLocked(name), nil
 }

@@ -45,24 +45,34 @@ type Handle struct {
 // A Mapping is a segment in the memory of this process. There is one for each
 // segment, shared by the handles to it.
 type Mapping struct {
-	foot *footer
-	raw  bool // a foreign file: no footer, no tokens
-	key  regKey
-	mm   mmap.MMap
-	all  []byte // what mm maps; it stays valid after everything was closed
-	// life is the descriptor that holds the token's lock. Its description is
-	// referred to by nothing else: see liveness_linux.go. -1 for a foreign file.
-	life  int
-	token uint64
-	// fd is life, or the only descriptor of a foreign file. Peers are sent a
-	// description of their own, see Handle.reopen.
-	fd     int
+	foot   *footer
+	raw    bool // a foreign file: no footer, no tokens
+	key    regKey
+	mm     mmap.MMap
+	all    []byte // what mm maps; it stays valid after everything was closed
+	token  uint64
 	region *region
 
-	closing sync.Mutex // serialises Close; held while one waits for holders
+	fdMu sync.RWMutex // protects fd, whose number is soon another file's after teardown
+	// fd holds the token's lock: its description is referred to by nothing else,
+	// see liveness_linux.go. Of a foreign file it is the only descriptor. -1 after
+	// teardown.
+	fd int
+
+	handles int // protected by registry
 
 	mu    sync.Mutex  // protects local
 	local map[int]any // process-local companions of shared words, by offset
+}
+
+// A Waiter is a process-local companion whose goroutines sleep on the memory. That
+// must not go while they do: a wake-up that another process means for anybody
+// would be lost in here.
+type Waiter interface {
+	// Suspend returns when nothing sleeps on the memory, and lets nothing.
+	Suspend()
+	// Resume undoes that. There are zero pages in the place of the memory now.
+	Resume()
 }
 
 // regKey finds a mapping: by identity, or a foreign file by device and inode.
@@ -71,16 +81,12 @@ type regKey struct {
 	dev, ino uint64
 }
 
-// registry has every mapping that some handle holds.
+// registry has every mapping that some handle holds. Nothing that is locked with
+// it waits for another process, but for a Reap that is about to end.
 var registry = struct {
 	sync.Mutex
-	m map[regKey]*regEntry
-}{m: make(map[regKey]*regEntry)}
-
-type regEntry struct {
-	m       *Mapping
-	handles int
-}
+	m map[regKey]*Mapping
+}{m: make(map[regKey]*Mapping)}
 
 // layout decides where things stand in a new segment.
 func (s Spec) layout() (*footer, error) {
@@ -107,16 +113,6 @@ func (s Spec) layout() (*footer, error) {
 
 func roundUp(n, to int64) int64 { return (n + to - 1) / to * to }
 
-// newMappingLocked registers m, which nobody else knows yet, and returns its
-// first handle.
-// Preconditions: registry is locked.
-func newMappingLocked(m *Mapping, name string) *Handle {
-	m.region = newRegion(m)
-	e := &regEntry{m: m}
-	registry.m[m.key] = e
-	return e.handleLocked(name)
-}
-
 // newRegion has m's addresses unmapped when m becomes unreachable. The region
 // must not keep m reachable itself.
 func newRegion(m *Mapping) *region {
@@ -139,42 +135,55 @@ func (r *region) unmap() {
 	}
 }
 
-func (e *regEntry) handleLocked(name string) *Handle {
-	e.handles++
-	h := &Handle{m: e.m, name: name}
-	h.cleanup = runtime.AddCleanup(h, (*Mapping).abandon, e.m)
+// handleLocked makes a handle to m, and m known with the first one.
+//
+// Preconditions: registry is locked.
+func (m *Mapping) handleLocked(name string) *Handle {
+	if m.handles == 0 {
+		m.region = newRegion(m)
+		registry.m[m.key] = m
+	}
+	m.handles++
+	h := &Handle{m: m, name: name}
+	h.cleanup = runtime.AddCleanup(h, (*Mapping).abandon, m)
 	return h
 }
 
-// lookupLocked finds the mapping that this process has of a segment.
-func lookupLocked(key regKey) *regEntry { return registry.m[key] }
-
-// abandon is release for a handle that became unreachable.
-func (m *Mapping) abandon() { m.release() }
-
-// release gives back one handle's hold. With the last one, the memory is given
-// back too, and the token's lock ends.
-func (m *Mapping) release() (last bool) {
-	registry.Lock()
-	e := registry.m[m.key]
-	e.handles--
-	last = e.handles == 0
-	if last {
-		delete(registry.m, m.key)
+// leaveLocked takes a handle away and reports whether it was the last one. Then m
+// is not known any more, so that whoever opens the segment from now on gets a new
+// mapping with a token of its own, and the caller has to call letGo.
+//
+// Preconditions: registry is locked.
+func (m *Mapping) leaveLocked() (last bool) {
+	m.handles--
+	if m.handles > 0 {
+		return false
 	}
-	registry.Unlock()
-	if last {
-		m.teardown()
-	}
-	return last
+	delete(registry.m, m.key)
+	return true
 }
 
-// lastHandle reports whether this process has one handle only.
-func (m *Mapping) lastHandle() bool {
+// letGo gives the memory back when the last handle has left.
+func (m *Mapping) letGo() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, v := range m.local {
+		if w, ok := v.(Waiter); ok {
+			w.Suspend()
+			defer w.Resume()
+		}
+	}
+	m.teardown()
+}
+
+// abandon is Close for a handle that became unreachable.
+func (m *Mapping) abandon() {
 	registry.Lock()
-	defer registry.Unlock()
-	e := registry.m[m.key]
-	return e != nil && e.handles == 1
+	last := m.leaveLocked()
+	registry.Unlock()
+	if last {
+		m.letGo()
+	}
 }
 
 // A Quiescer is a lock in the segment, seen from Close: what a closing handle
@@ -182,59 +191,71 @@ func (m *Mapping) lastHandle() bool {
 type Quiescer interface {
 	// Refuse returns an error when user code of this process holds the lock, so
 	// that only the user can end the hold. Called before the last handle closes.
+	// It must not wait.
 	Refuse() error
 	// HandleClosed wakes the goroutines that wait through a closed handle.
 	HandleClosed()
-	// Quiesce waits until nothing of this process is inside, and keeps everybody
-	// outside until resume is called, with the lock's bytes as they are mapped
-	// then: it may be a mapping of its own.
-	Quiesce() (resume func(word []byte))
+	// Quiesce waits until nothing of this process is inside; nothing comes in any
+	// more, since the handle is closed. When the memory is no longer mapped, resume
+	// is called with the lock's bytes in another mapping, to give back what this
+	// process has of the lock.
+	Quiesce() (resume func(lock []byte))
 	// Offset is where the lock's bytes start in the file; they are 64.
 	Offset() int
 }
 
-// Close gives up the handle. q may be nil. Calling it again does nothing.
+// Close gives up the handle. q may be nil. Calling it again does nothing, and
+// does not wait for the first call.
 func (h *Handle) Close(q Quiescer) error {
 	m := h.m
-	m.closing.Lock()
-	defer m.closing.Unlock()
-	if h.closed.Load() {
+	left, last, err := h.leave(q)
+	if !left {
+		return err
+	}
+	if q != nil {
+		q.HandleClosed()
+	}
+	if !last {
 		return nil
 	}
 	if q == nil {
-		h.closed.Store(true)
-		h.cleanup.Stop()
-		m.release()
-		runtime.KeepAlive(h)
-		return nil
-	}
-	last := m.lastHandle()
-	if last {
-		if err := q.Refuse(); err != nil {
-			return err
-		}
-	}
-	h.closed.Store(true)
-	h.cleanup.Stop()
-	q.HandleClosed()
-	if !last {
-		m.release()
-		runtime.KeepAlive(h)
+		m.letGo()
 		return nil
 	}
 	resume := q.Quiesce()
-	// From here on the lock is ours, so nobody of this process acquires it in
-	// the real memory any more; but other processes wait for it. It must be
-	// given back after this process's view of it is gone and before its token's
-	// lock is: through a second view.
+	// Nothing of this process is inside now. But other processes wait for the
+	// lock, and somebody here may have taken it at the last moment without a look
+	// at closed. So it is seen to when this process's view of it is gone, and with
+	// that nobody here can take it any more, but while its token's lock is not:
+	// through a second view, a mapping of the very description that holds the
+	// token's lock, which makes that outlast the descriptor.
 	view, unview := m.secondView(q.Offset(), cacheLine)
-	m.release()
+	m.letGo()
 	if view != nil {
 		resume(view)
 		unview()
 	}
-	runtime.KeepAlive(h)
 	return nil
+}
+
+// leave marks h as closed and takes it away from its mapping, unless q refuses.
+// It reports whether it did, and whether h was the last handle.
+func (h *Handle) leave(q Quiescer) (left, last bool, err error) {
+	registry.Lock()
+	defer registry.Unlock()
+	if h.closed.Load() {
+		return false, false, nil
+	}
+	if q != nil && h.m.handles == 1 {
+		if err := q.Refuse(); err != nil {
+			return false, false, err
+		}
+	}
+	h.closed.Store(true)
+	h.cleanup.Stop()
+	last = h.m.leaveLocked()
+	runtime.KeepAlive(h) // or the cleanup may run before it was stopped
+	return true, last, nil
 }
 
 // FromSegment finds the handle inside a *shm.Segment. Package shm, which is above
@@ -299,5 +320,10 @@ func (m *Mapping) Local(off int, make func() any) any {
 }
 
 // Reopen opens the segment's file once more, for a peer to be sent: never the
-// descriptor that the token's lock depends on. The caller closes it.
-func (h *Handle) Reopen() (int, error) { return h.m.reopen() }
+// descriptor that the token's lock depends on. The caller closes it. The error is
+// fs.ErrClosed when the last handle is closed meanwhile.
+func (h *Handle) Reopen() (int, error) {
+	fd, err := h.m.reopen()
+	runtime.KeepAlive(h)
+	return fd, err
+}

@@ -44,11 +44,12 @@ func SizeSealed(fd int) bool {
 }
 
 // Fallocate makes sure that the bytes [off, off+n) of fd have memory or disk
-// space behind them, and grows the file to hold them.
+// space behind them, and grows the file to hold them. It is the one call here
+// that returns EINTR: a tmpfs gives back all it has taken then (until the 6.x
+// kernels, on every signal), so that trying again with the same n may never come
+// to an end.
 func Fallocate(fd int, off, n int64) error {
-	return os.NewSyscallError("fallocate", IgnoringEINTR(func() error {
-		return unix.Fallocate(fd, 0, off, n)
-	}))
+	return os.NewSyscallError("fallocate", unix.Fallocate(fd, 0, off, n))
 }
 
 // Reopen opens the file behind fd once more, for reading and writing, as an

@@ -28,6 +28,14 @@ func TryLockRange(fd int, off, n int64) (bool, error) {
 	return true, nil
 }
 
+// LockRange is TryLockRange that waits.
+func LockRange(fd int, off, n int64) error {
+	lk := unix.Flock_t{Type: unix.F_WRLCK, Whence: 0, Start: off, Len: n}
+	return os.NewSyscallError("fcntl(F_OFD_SETLKW)", IgnoringEINTR(func() error {
+		return unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLKW, &lk)
+	}))
+}
+
 // RangeLocked reports whether another open file description than fd's holds a
 // lock on any of the n bytes at off. It takes nothing.
 func RangeLocked(fd int, off, n int64) (bool, error) {

@@ -17,11 +17,9 @@ import (
 	"github.com/go-multiproc/multiproc/internal/seg"
 )
 
-func TestMain(m *testing.M) {
-	reexec.Main(m, map[string]reexec.Helper{
-		"token": helperToken,
-		"grow":  helperGrow,
-	})
+func init() {
+	helpers["token"] = helperToken
+	helpers["grow"] = helperGrow
 }
 
 // helperToken opens dir/name, prints its token, and stays until its input ends.
@@ -56,12 +54,8 @@ func helperGrow(args []string) int {
 
 func named(t *testing.T) (dir string, h *seg.Handle) {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "multiproc-test-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	h, err = seg.Create("s", seg.Spec{Kind: "test", Meta: 64}, seg.Options{Dir: dir})
+	dir = shmDir(t)
+	h, err := seg.Create("s", seg.Spec{Kind: "test", Meta: 64}, seg.Options{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
