@@ -12,8 +12,8 @@ func (a *Array[T]) Load(i int) (x T) {
 	p := at(a.elems, i)
 	if isWord[T]() {
 		x = fromBits[T](cell.LoadBits(p, sizeOf[T]()))
-	} else if err := a.obj.Large.Load(i, bytesOfOne(&x)); err != nil {
-		misuse()
+	} else {
+		a.obj.Large.Load(i, bytesOfOne(&x))
 	}
 	// Only now: the memory of an Array that was closed in between is zero. This
 	// also keeps a reachable until here.
@@ -30,8 +30,8 @@ func (a *Array[T]) Store(i int, x T) {
 	if isWord[T]() {
 		cell.StoreBits(p, sizeOf[T](), toBits(x)&a.obj.Mask)
 		runtime.KeepAlive(a)
-	} else if err := a.obj.Large.Store(i, a.wiped(&x)); err != nil {
-		misuse()
+	} else {
+		a.obj.Large.Store(i, a.wiped(&x))
 	}
 }
 
@@ -42,8 +42,8 @@ func (a *Array[T]) Swap(i int, x T) (old T) {
 	cell.RaceRelease(p)
 	if isWord[T]() {
 		old = fromBits[T](cell.SwapBits(p, sizeOf[T](), toBits(x)&a.obj.Mask))
-	} else if err := a.obj.Large.Replace(i, bytesOfOne(&old), a.wiped(&x), nil); err != nil {
-		misuse()
+	} else {
+		a.obj.Large.Replace(i, bytesOfOne(&old), a.wiped(&x), nil)
 	}
 	a.use()
 	cell.RaceAcquire(p)
@@ -70,13 +70,10 @@ func (a *Array[T]) CompareAndSwap(i int, old, x T) (swapped bool) {
 		}
 	} else {
 		var now T
-		err := a.obj.Large.Replace(i, bytesOfOne(&now), a.wiped(&x), func() bool {
+		a.obj.Large.Replace(i, bytesOfOne(&now), a.wiped(&x), func() bool {
 			swapped = any(now) == any(old)
 			return swapped
 		})
-		if err != nil {
-			misuse()
-		}
 	}
 	a.use()
 	cell.RaceAcquire(p)

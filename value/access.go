@@ -14,7 +14,7 @@ func (v *Value[T]) load() (x T) {
 	if isWord[T]() {
 		x = fromBits[T](cell.LoadBits(v.at(), sizeOf[T]()))
 	} else {
-		v.must(v.obj.Large.Load(0, bytesOf(&x)))
+		v.obj.Large.Load(0, bytesOf(&x))
 	}
 	v.use()
 	cell.RaceAcquire(v.at())
@@ -30,7 +30,7 @@ func (v *Value[T]) store(x T) {
 		runtime.KeepAlive(v)
 		return
 	}
-	v.must(v.obj.Large.Store(0, cell.Wipe(bytesOf(&x), v.obj.Type.Padding)))
+	v.obj.Large.Store(0, cell.Wipe(bytesOf(&x), v.obj.Type.Padding))
 }
 
 // Swap sets the value and returns what it was before.
@@ -39,10 +39,10 @@ func (v *Value[T]) Swap(x T) (old T) {
 	cell.RaceRelease(v.at())
 	if isWord[T]() {
 		old = fromBits[T](cell.SwapBits(v.at(), sizeOf[T](), toBits(x)&v.obj.Mask))
-		v.use()
 	} else {
-		v.must(v.obj.Large.Replace(0, bytesOf(&old), cell.Wipe(bytesOf(&x), v.obj.Type.Padding), nil))
+		v.obj.Large.Replace(0, bytesOf(&old), cell.Wipe(bytesOf(&x), v.obj.Type.Padding), nil)
 	}
+	v.use()
 	cell.RaceAcquire(v.at())
 	return old
 }
@@ -56,17 +56,16 @@ func (v *Value[T]) CompareAndSwap(old, x T) (swapped bool) {
 	switch {
 	case !isWord[T]():
 		var now T
-		v.must(v.obj.Large.Replace(0, bytesOf(&now), cell.Wipe(bytesOf(&x), v.obj.Type.Padding), func() bool {
+		v.obj.Large.Replace(0, bytesOf(&now), cell.Wipe(bytesOf(&x), v.obj.Type.Padding), func() bool {
 			swapped = any(now) == any(old)
 			return swapped
-		}))
+		})
 	case v.obj.Type.Bitwise:
 		swapped = cell.CASBits(v.at(), sizeOf[T](), toBits(old), toBits(x))
-		v.use()
 	default:
 		swapped = v.casEqual(old, x)
-		v.use()
 	}
+	v.use()
 	cell.RaceAcquire(v.at())
 	return swapped
 }
@@ -109,8 +108,8 @@ func (v *Value[T]) Update(ctx context.Context, f func(T) T) (x T, err error) {
 	}()
 	if isWord[T]() {
 		x = v.updateWord(f)
-	} else if x, err = v.updateLarge(f); err != nil {
-		return x, err
+	} else {
+		x = v.updateLarge(f)
 	}
 	done = true
 	if err := v.obj.Guard.Release(); err != nil {
@@ -129,32 +128,20 @@ func (v *Value[T]) updateWord(f func(T) T) T {
 	}
 }
 
-func (v *Value[T]) updateLarge(f func(T) T) (x T, err error) {
+func (v *Value[T]) updateLarge(f func(T) T) T {
 	var old, now T
 	for {
-		if err := v.obj.Large.Load(0, bytesOf(&old)); err != nil {
-			return x, kind.Closed("Value")
-		}
+		v.obj.Large.Load(0, bytesOf(&old))
 		next := f(old)
 		same := false
 		// By its bytes, like a word: then a NaN in it is no reason to try for ever.
-		err := v.obj.Large.Replace(0, bytesOf(&now), cell.Wipe(bytesOf(&next), v.obj.Type.Padding), func() bool {
+		v.obj.Large.Replace(0, bytesOf(&now), cell.Wipe(bytesOf(&next), v.obj.Type.Padding), func() bool {
 			same = bytes.Equal(bytesOf(&now), bytesOf(&old))
 			return same
 		})
-		if err != nil {
-			return x, kind.Closed("Value")
-		}
 		if same {
-			return next, nil
+			return next
 		}
-	}
-}
-
-// must ends an access that only Close can make fail.
-func (v *Value[T]) must(err error) {
-	if err != nil {
-		misuse()
 	}
 }
 

@@ -2,7 +2,6 @@ package cell
 
 import (
 	"context"
-	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -13,8 +12,7 @@ import (
 )
 
 // Stripes is one handle's access to elements that are no words. It is safe for
-// use by goroutines and processes. Its methods return an error, which is
-// fs.ErrClosed, only after the handle was closed.
+// use by goroutines and processes. After the handle was closed, it finds zeros.
 type Stripes struct {
 	h       *seg.Handle
 	data    memory
@@ -40,7 +38,7 @@ func NewStripes(h *seg.Handle, p Plan) *Stripes {
 	for i := range s.stripes {
 		at := stripesOffset + i*p.stride
 		s.stripes[i] = stripe{
-			lock:   lock.At(h, at),
+			lock:   lock.Inner(h, at),
 			seq:    m.Word(m.MetaOffset() + at + seqField),
 			index:  m.Word(m.MetaOffset() + at + indexField),
 			shadow: memory(meta[at+shadowOffset : at+p.stride]),
@@ -68,21 +66,22 @@ const maxTries = 64
 // Load fills dst, of the element's size, with element i.
 //
 // Preconditions: 0 <= i < count.
-func (s *Stripes) Load(i int, dst []byte) error {
+func (s *Stripes) Load(i int, dst []byte) {
 	if s.local != nil {
 		s.local.RLock()
-		defer s.local.RUnlock()
 		s.data.load(i*s.size, dst)
-		return nil
+		s.local.RUnlock()
+		runtime.KeepAlive(s)
+		return
 	}
 	t := s.of(i)
 	for range maxTries {
 		if s.tryLoad(t, i, dst) {
 			runtime.KeepAlive(s)
-			return nil
+			return
 		}
 	}
-	return s.Replace(i, dst, nil, nil)
+	s.Replace(i, dst, nil, nil)
 }
 
 // tryLoad reads, and reports whether no writer came in between.
@@ -97,7 +96,7 @@ func (s *Stripes) tryLoad(t *stripe, i int, dst []byte) bool {
 }
 
 // Store makes element i equal to src.
-func (s *Stripes) Store(i int, src []byte) error { return s.Replace(i, nil, src, nil) }
+func (s *Stripes) Store(i int, src []byte) { s.Replace(i, nil, src, nil) }
 
 // Replace fills cur, unless it is nil, with element i, and then, if next is not
 // nil and when, unless that is nil, returns true, makes the element equal to
@@ -105,7 +104,7 @@ func (s *Stripes) Store(i int, src []byte) error { return s.Replace(i, nil, src,
 // that may take long, since it runs under the stripe's lock.
 //
 // Preconditions: 0 <= i < count; cur and next have the element's size.
-func (s *Stripes) Replace(i int, cur, next []byte, when func() bool) error {
+func (s *Stripes) Replace(i int, cur, next []byte, when func() bool) {
 	if s.local != nil {
 		s.local.Lock()
 		defer s.local.Unlock()
@@ -115,12 +114,11 @@ func (s *Stripes) Replace(i int, cur, next []byte, when func() bool) error {
 		if next != nil && (when == nil || when()) {
 			s.data.store(i*s.size, next)
 		}
-		return nil
+		runtime.KeepAlive(s)
+		return
 	}
 	t := s.of(i)
-	if err := t.acquire(); err != nil {
-		return err
-	}
+	t.acquire()
 	s.complete(t)
 	if cur != nil {
 		s.data.load(i*s.size, cur)
@@ -128,23 +126,23 @@ func (s *Stripes) Replace(i int, cur, next []byte, when func() bool) error {
 	if next != nil && (when == nil || when()) {
 		s.write(t, i, next)
 	}
-	// That this fails if the handle was closed meanwhile is no harm: then the
-	// memory is gone, and whoever shares it sees a dead holder.
+	// That this fails if the memory is gone meanwhile is no harm: whoever shares
+	// it sees a dead holder.
 	_ = t.lock.Unlock()
 	runtime.KeepAlive(s)
-	return nil
 }
 
 // acquire takes the stripe's lock.
-func (t *stripe) acquire() error {
+func (t *stripe) acquire() {
 	ctx := context.Background()
-	err := t.lock.Lock(ctx, lock.Scoped)
-	if errors.Is(err, lock.ErrOwnerDied) {
-		// No hold here is one of user code, but an operator may have marked the
-		// lock. Whatever happened, complete knows what to do.
-		err = t.lock.LockOrRecover(ctx, lock.Scoped, nil)
+	// Neither call fails but with ErrOwnerDied. No hold here is one of user code,
+	// so that is an operator's or a broken peer's doing, and complete knows what
+	// to do.
+	for t.lock.Lock(ctx, lock.Scoped) != nil {
+		if t.lock.LockOrRecover(ctx, lock.Scoped, nil) == nil {
+			return
+		}
 	}
-	return err
 }
 
 // complete finishes what a writer left that died with an odd number.

@@ -48,7 +48,7 @@ type Mutex struct {
 	word  *atomic.Uint64
 	fence *uint64 // written under the lock only
 	own   word    // this process's token, in place
-	h     *seg.Handle
+	h     *seg.Handle // nil: see Inner
 	q     *queue
 	off   int
 }
@@ -65,6 +65,18 @@ func At(h *seg.Handle, off int) *Mutex {
 		own: word(m.Token()) << tokenShift, h: h, q: q, off: at,
 	}
 }
+
+// Inner is At for a lock that only short sections of an object's own methods
+// take, which do not end because the handle is being closed: what is in progress
+// then comes to its end. On the zero pages that replace the memory in the end,
+// they find a free lock. Close must not be called.
+func Inner(h *seg.Handle, off int) *Mutex {
+	m := At(h, off)
+	m.h = nil
+	return m
+}
+
+func (m *Mutex) closed() bool { return m.h != nil && m.h.Closed() }
 
 func (m *Mutex) load() word { return word(m.word.Load()) }
 
@@ -87,7 +99,7 @@ func (m *Mutex) Lock(ctx context.Context, mode Mode) error {
 // acquired ends every acquisition.
 func (m *Mutex) acquired() error {
 	crash.At("lock.taken")
-	if m.h.Closed() {
+	if m.closed() {
 		// The handle was closed meanwhile. The word may be in the pages that
 		// replaced the segment; whichever it is, it is given back.
 		_ = m.Unlock()
@@ -102,7 +114,7 @@ func (m *Mutex) acquired() error {
 // holder died, and reports that as Lock does.
 func (m *Mutex) TryLock(mode Mode) (bool, error) {
 	for {
-		if m.h.Closed() {
+		if m.closed() {
 			return false, seg.ErrClosed
 		}
 		w := m.load()
@@ -140,7 +152,7 @@ func (m *Mutex) Unlock() error {
 }
 
 func (m *Mutex) notMine() error {
-	if m.h.Closed() {
+	if m.closed() {
 		return seg.ErrClosed
 	}
 	return ErrNotHeld

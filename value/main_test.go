@@ -1,0 +1,152 @@
+package value_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/go-multiproc/multiproc/internal/reexec"
+	"github.com/go-multiproc/multiproc/psync"
+	"github.com/go-multiproc/multiproc/value"
+)
+
+func TestMain(m *testing.M) {
+	reexec.Main(m, map[string]reexec.Helper{
+		"count": countHelper, "typed": typedHelper, "hold": holdHelper, "storm": stormHelper, "shout": shoutHelper,
+	})
+}
+
+var background = context.Background()
+
+// patience is how long something that must happen is waited for.
+const patience = 20 * time.Second
+
+// watched is how long a call that must block is watched.
+const watched = 20 * time.Millisecond
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// own closes v at the end of the test.
+func own[T any](t testing.TB, v *value.Value[T], err error) *value.Value[T] {
+	t.Helper()
+	must(t, err)
+	t.Cleanup(func() { must(t, v.Close()) })
+	return v
+}
+
+// name is one that no other test uses, removed at the end.
+func name(t testing.TB) string {
+	t.Helper()
+	n := fmt.Sprintf("value-test-%d-%d", os.Getpid(), time.Now().UnixNano())
+	t.Cleanup(func() { value.Remove(n) })
+	return n
+}
+
+// mustPanic calls f, which must panic with that text.
+func mustPanic(t *testing.T, text string, f func()) {
+	t.Helper()
+	defer func() {
+		t.Helper()
+		if r := recover(); fmt.Sprint(r) != text {
+			t.Errorf("panic %v, want %q", r, text)
+		}
+	}()
+	f()
+}
+
+// mustBlock runs f, which must not return yet, and gives back the function that
+// waits for its result.
+func mustBlock(t *testing.T, what string, f func() error) (wait func() error) {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		t.Fatalf("%s returned %v; it must wait", what, err)
+	case <-time.After(watched):
+	}
+	return func() error {
+		t.Helper()
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(patience):
+			t.Fatalf("%s still waits", what)
+			return nil
+		}
+	}
+}
+
+// A counted is what the count helper is given, all in one message.
+type counted struct {
+	Add    *value.Value[int64]
+	Small  *value.Value[uint8]
+	Float  *value.Value[float64]
+	Update *value.Value[int32]
+	Struct *value.Value[sample]
+	Same   *value.Value[int64] // is Add
+}
+
+// countHelper adds to everything that it is given.
+func countHelper(args []string) int {
+	n, err := strconv.Atoi(args[1])
+	if err != nil {
+		panic(err)
+	}
+	files, err := strconv.Atoi(args[2])
+	if err != nil {
+		panic(err)
+	}
+	var c counted
+	if err := reexec.Take(args[0], files, &c); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	if c.Add != c.Same {
+		fmt.Println("one handle became two")
+		return 1
+	}
+	c.count(n)
+	return 0
+}
+
+func (c counted) count(n int) {
+	for range n {
+		value.Add(c.Add, 1)
+		value.Add(c.Small, 1)
+		value.Add(c.Float, 0.5)
+		if _, err := c.Update.Update(background, func(x int32) int32 { return x + 1 }); err != nil {
+			panic(err)
+		}
+		value.Add(c.Update, 1) // takes no guard, and is not lost all the same
+		if _, err := c.Struct.Update(background, func(s sample) sample { s.Total++; return s }); err != nil {
+			panic(err)
+		}
+		for {
+			s := c.Struct.Load()
+			n := s
+			n.Count[1]++
+			if c.Struct.CompareAndSwap(s, n) {
+				break
+			}
+		}
+	}
+}
+
+// fileLock is a lock on a new file.
+func fileLock(t testing.TB) *psync.FileLock {
+	t.Helper()
+	l, err := psync.NewFileLock(filepath.Join(t.TempDir(), "lock"))
+	must(t, err)
+	t.Cleanup(func() { must(t, l.Close()) })
+	return l
+}
