@@ -1,0 +1,213 @@
+package manager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/go-multiproc/multiproc/internal/handover"
+	"github.com/go-multiproc/multiproc/internal/store"
+)
+
+// How handles cross. To another process, in the arguments of a child or through a pipe: where the server is, which object,
+// and an offer, which keeps the object until the receiver has claimed it. Into a container of the same server: which object; the
+// request says so a second time, to the server, which keeps the object as long as the value stands there.
+
+// A crossing is a handle on its way to another process.
+type crossing struct {
+	Network, Address string
+	Max              int
+	HasKey           bool // a descriptor follows, out of which the key can be read
+	Kind             store.Kind
+	Layout           string
+	Object           store.ID
+	Token            store.Token
+}
+
+func (h *handle) handOver(e *handover.Encoder, kind store.Kind, layout string) error {
+	r, err := h.remote(typeName(kind))
+	if err != nil {
+		return err
+	}
+	if in, ok := inValues.Load(e); ok {
+		return r.mention(e, in.(*inValue), kind)
+	}
+	c := r.client
+	ctx, cancel := answerSoon()
+	defer cancel()
+	cl := newCall(opOffer).uint(uint64(r.id))
+	rep, err := c.do(ctx, cl)
+	if err != nil {
+		return noAnswer(c, err)
+	}
+	x := crossing{Kind: kind, Layout: layout, Object: r.id}
+	copy(x.Token[:], rep.bytes())
+	err = rep.close()
+	cl.free()
+	if err != nil {
+		return err
+	}
+	e.OnDrop(func() {
+		c.notify(newCall(opWithdraw).bytes(x.Token[:]))
+	})
+	return c.target.put(e, x)
+}
+
+// put describes where a server is, and whatever else x says.
+func (t target) put(e *handover.Encoder, x crossing) error {
+	x.Network, x.Address, x.Max, x.HasKey = t.network, t.address, t.max, len(t.key) > 0
+	if err := e.Put(x); err != nil {
+		return err
+	}
+	if !x.HasKey {
+		return nil
+	}
+	// The key goes through a pipe of its own and not among the bytes: so it can reach processes of this machine
+	// only, whatever the message travels on.
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	if len(t.key) > maxKey {
+		r.Close()
+		return fmt.Errorf("manager: a key of %d bytes cannot be handed over, only up to %d", len(t.key), maxKey)
+	}
+	if _, err := w.Write(t.key); err != nil {
+		r.Close()
+		return err
+	}
+	e.FD(int(r.Fd()), func() { r.Close() })
+	return nil
+}
+
+// maxKey is what a pipe takes without a reader, on every system.
+const maxKey = 4096
+
+// take reads what put wrote.
+func take(d *handover.Decoder) (x crossing, t target, err error) {
+	if err := d.Get(&x); err != nil {
+		return x, t, err
+	}
+	t = target{network: x.Network, address: x.Address, max: x.Max}
+	if x.HasKey {
+		fd, err := d.FD()
+		if err != nil {
+			return x, t, err
+		}
+		f := os.NewFile(uintptr(fd), "key")
+		defer f.Close()
+		if t.key, err = io.ReadAll(io.LimitReader(f, maxKey)); err != nil {
+			return x, t, fmt.Errorf("reading the key: %w", err)
+		}
+	}
+	if x.Network != "unix" && len(t.key) == 0 {
+		return x, t, errNoKey
+	}
+	return x, t, nil
+}
+
+// takeOver makes the zero handle h one to the object that the message describes. It does not block: the connection is made, and
+// the object claimed, while the program goes on; what goes wrong there is the error of the first call.
+func takeOver[T any](outer *T, h *handle, d *handover.Decoder, kind store.Kind, layout string) error {
+	if in, ok := inValues.Load(d); ok {
+		r, err := in.(*inValue).mentioned(d, kind)
+		if err == nil {
+			attach(outer, h, r)
+		}
+		return err
+	}
+	x, t, err := take(d)
+	if err != nil {
+		return err
+	}
+	if x.Kind != kind || x.Layout != layout {
+		return fmt.Errorf("%w: a %v of %s was sent, and %s of %s is to receive it", ErrType, x.Kind, x.Layout, typeName(kind), layout)
+	}
+	c := share(t, nil)
+	defer c.dropUser()
+	r := c.adopt(x.Object, 1)
+	cl := newCall(opClaim).bytes(x.Token[:])
+	if err := c.start(context.Background(), cl); err != nil {
+		// The connection broke down already. The calls on the handle will say so.
+		attach(outer, h, r)
+		return nil
+	}
+	r.hold()
+	c.work.Go(func() {
+		defer r.release()
+		if err := c.wait(context.Background(), cl); err != nil {
+			return
+		}
+		_, err := cl.result()
+		cl.free()
+		if err != nil {
+			c.mu.Lock()
+			r.received--
+			r.lost = err
+			c.mu.Unlock()
+		}
+	})
+	attach(outer, h, r)
+	return nil
+}
+
+// mention writes a handle inside a value.
+func (r *remote) mention(e *handover.Encoder, in *inValue, kind store.Kind) error {
+	if r.client != in.client {
+		return fmt.Errorf("a %s of another manager cannot %s: the object is at %v, the container at %v", typeName(kind), storedVerb, r.client.target, in.client.target)
+	}
+	r.hold()
+	in.sending.holds = append(in.sending.holds, r)
+	in.sending.refs = append(in.sending.refs, r.id)
+	if err := e.Put(uint64(kind)); err != nil {
+		return err
+	}
+	return e.Put(uint64(r.id))
+}
+
+// mentioned reads a handle inside a value, and returns a hold on the object.
+func (in *inValue) mentioned(d *handover.Decoder, kind store.Kind) (*remote, error) {
+	var k store.Kind
+	var id store.ID
+	if err := errors.Join(d.Get(&k), d.Get(&id)); err != nil {
+		return nil, err
+	}
+	if k != kind {
+		return nil, fmt.Errorf("%w: a %v is stored, not a %v", ErrType, k, kind)
+	}
+	r := in.arrived[id]
+	if r == nil {
+		return nil, fmt.Errorf("object %d is mentioned in it, but the value does not keep it", id)
+	}
+	r.hold()
+	return r, nil
+}
+
+// HandOver describes m to another process. It is for the packages of this module.
+func (m *Manager) HandOver(e *handover.Encoder) error {
+	if _, ok := inValues.Load(e); ok {
+		return errors.New("a Manager cannot " + storedVerb)
+	}
+	c, err := m.use()
+	if err != nil {
+		return err
+	}
+	return c.target.put(e, crossing{})
+}
+
+// TakeOver makes the zero Manager m a connection to what another process described. It is for the packages of this
+// module.
+func (m *Manager) TakeOver(d *handover.Decoder) error {
+	if _, ok := inValues.Load(d); ok {
+		return errors.New("a Manager cannot " + storedVerb)
+	}
+	_, t, err := take(d)
+	if err != nil {
+		return err
+	}
+	m.attach(share(t, nil), nil)
+	return nil
+}

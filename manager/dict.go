@@ -1,0 +1,463 @@
+package manager
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"reflect"
+	"runtime"
+	"strconv"
+
+	"github.com/go-multiproc/multiproc/internal/handover"
+	"github.com/go-multiproc/multiproc/internal/store"
+)
+
+// A Dict is a map on the server, shared by everybody who has a handle to it. Its entries keep the order in which their keys
+// first came.
+//
+// Keys are the same if their encodings are: 0.0 and -0.0 are two keys, and so is one instant in two time zones. Values are plain data, and
+// may contain handles to objects of the same server (*Dict, *List, anywhere inside): they arrive as live handles, and the
+// container keeps what they refer to. Other handles are refused.
+//
+// Every call is one round trip, and atomic. Reads never wait; a change of a key waits while somebody is in Update with that key. If ctx ends
+// while a change is under way, the change may or may not take place.
+//
+// A *Dict is safe for concurrent use. It crosses to other processes in arguments and messages. An unreachable one closes itself.
+type Dict[K comparable, V any] struct {
+	_ noCopy
+	h handle
+}
+
+// noCopy makes go vet complain about copies.
+type noCopy struct{}
+
+func (*noCopy) Lock()   {}
+func (*noCopy) Unlock() {}
+
+func (*Dict[K, V]) layout() string { return dictLayout[K, V]() }
+
+func dictLayout[K comparable, V any]() string {
+	return "dict[" + describe(reflect.TypeFor[K]()) + "]" + describe(reflect.TypeFor[V]())
+}
+
+// NewDict makes an empty dict. It lives until the last handle in the last process is gone, and no container mentions it.
+//
+// K may not be, nor contain, a pointer, an interface, or a struct with unexported fields.
+func NewDict[K comparable, V any](m *Manager) (*Dict[K, V], error) {
+	if err := checkKey(reflect.TypeFor[K]()); err != nil {
+		return nil, err
+	}
+	d := new(Dict[K, V])
+	if err := create(m, d, &d.h, store.KindDict, dictLayout[K, V]()); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// OpenDict returns the dict of that name, and makes it if there is none. It lives until Remove, whether or not anybody
+// has a handle. If there is an object of that name which is not a dict, or one of another K or V, the error is ErrType. A name has 1 to
+// 255 bytes.
+func OpenDict[K comparable, V any](m *Manager, name string) (*Dict[K, V], error) {
+	if err := checkKey(reflect.TypeFor[K]()); err != nil {
+		return nil, err
+	}
+	d := new(Dict[K, V])
+	if err := open(m, d, &d.h, name, store.KindDict, dictLayout[K, V]()); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// Close lets go of this handle; other handles are not touched. Calls after it fail with fs.ErrClosed. It is safe to call twice.
+func (d *Dict[K, V]) Close() error { return d.h.close() }
+
+// HandOver describes d to another process. It is for the packages of this module.
+func (d *Dict[K, V]) HandOver(e *handover.Encoder) error {
+	return d.h.handOver(e, store.KindDict, dictLayout[K, V]())
+}
+
+// TakeOver makes the zero Dict d what another process described. It is for the packages of this module.
+func (d *Dict[K, V]) TakeOver(dec *handover.Decoder) error {
+	return takeOver(d, &d.h, dec, store.KindDict, dictLayout[K, V]())
+}
+
+// begin begins a call.
+func (d *Dict[K, V]) begin(op uint64) (*remote, *call, error) { return d.h.begin("Dict", op) }
+
+// beginKey begins a call about one key.
+func (d *Dict[K, V]) beginKey(op uint64, k K) (*remote, *call, []byte, error) {
+	var buf [64]byte
+	key, err := encodeKey(buf[:0], k)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	r, cl, err := d.begin(op)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return r, cl.bytes(key), key, nil
+}
+
+// Get returns the value of k; ok is false if there is none.
+func (d *Dict[K, V]) Get(ctx context.Context, k K) (v V, ok bool, err error) {
+	r, cl, _, err := d.beginKey(opDictGet, k)
+	if err != nil {
+		return v, false, err
+	}
+	defer runtime.KeepAlive(d)
+	rep, err := r.do(ctx, cl)
+	if err != nil {
+		return v, false, err
+	}
+	defer cl.free()
+	return readOptional[V](r.client, &rep)
+}
+
+// readOptional reads a value, or null where there is none.
+func readOptional[V any](c *client, rep *reply) (v V, ok bool, err error) {
+	if rep.null() {
+		return v, false, rep.close()
+	}
+	v, err = readValue[V](c, rep)
+	if err == nil {
+		err = rep.close()
+	}
+	return v, err == nil, err
+}
+
+func readValue[V any](c *client, rep *reply) (v V, err error) {
+	data, refs := rep.value()
+	if rep.err != nil {
+		return v, replyError(rep.err)
+	}
+	return decodeValue[V](c, data, refs)
+}
+
+// Set gives k the value v.
+func (d *Dict[K, V]) Set(ctx context.Context, k K, v V) error {
+	r, cl, key, err := d.beginKey(opDictSet, k)
+	if err != nil {
+		return err
+	}
+	defer runtime.KeepAlive(d)
+	var buf [64]byte
+	ev, err := encodeValue(r.client, buf[:0], v, "value")
+	if err != nil {
+		cl.free()
+		return err
+	}
+	defer ev.release()
+	if err := r.mayChange(key); err != nil {
+		cl.free()
+		return err
+	}
+	return r.doNothingElse(ctx, cl.value(ev))
+}
+
+// Delete removes k, and reports whether it was there.
+func (d *Dict[K, V]) Delete(ctx context.Context, k K) (existed bool, err error) {
+	r, cl, key, err := d.beginKey(opDictDelete, k)
+	if err != nil {
+		return false, err
+	}
+	defer runtime.KeepAlive(d)
+	if err := r.mayChange(key); err != nil {
+		cl.free()
+		return false, err
+	}
+	rep, err := r.do(ctx, cl)
+	if err != nil {
+		return false, err
+	}
+	defer cl.free()
+	existed = rep.bool()
+	return existed, rep.close()
+}
+
+// Len returns the number of keys.
+func (d *Dict[K, V]) Len(ctx context.Context) (int, error) {
+	r, cl, err := d.begin(opDictLen)
+	if err != nil {
+		return 0, err
+	}
+	defer runtime.KeepAlive(d)
+	return r.doInt(ctx, cl)
+}
+
+// Update gives k the value that f makes of the present one (ok is false if there is none) and returns it. It is atomic: from
+// the moment at which the value was read for f until Update returns nobody else can change k, and others who want to, in this process or another,
+// wait. Reading is possible all the time, and yields the old value.
+//
+// If f returns an error, Update returns that error and nothing changes. The same holds if f panics, if ctx ends before f returns, and if the process dies: whoever
+// waits goes on with the old value.
+//
+// f runs in this process, once. It may use the manager and even change other keys; two processes that each update a key and in f change
+// the other's wait for each other, until a ctx ends. Changing k itself from within f is ErrDeadlock.
+func (d *Dict[K, V]) Update(ctx context.Context, k K, f func(v V, ok bool) (V, error)) (V, error) {
+	var zero V
+	r, cl, key, err := d.beginKey(opDictLease, k)
+	if err != nil {
+		return zero, err
+	}
+	defer runtime.KeepAlive(d)
+	c := r.client
+	if err := r.mayChange(key); err != nil {
+		cl.free()
+		return zero, err
+	}
+	rep, err := r.do(ctx, cl)
+	if err != nil {
+		return zero, err
+	}
+	defer r.noteUpdate(key)()
+	lease := cl.id
+	committed := false
+	defer func() {
+		if !committed { // also when f panics
+			c.notify(newCall(opCancel).uint(lease))
+		}
+	}()
+	v, ok, err := readOptional[V](c, &rep)
+	cl.free()
+	if err != nil {
+		return zero, err
+	}
+	if v, err = f(v, ok); err != nil {
+		return zero, err
+	}
+	if err := ctx.Err(); err != nil {
+		return zero, err
+	}
+	var buf [64]byte
+	ev, err := encodeValue(c, buf[:0], v, "value")
+	if err != nil {
+		return zero, err
+	}
+	defer ev.release()
+	cl = newCall(opDictCommit).uint(lease).value(ev)
+	if err := r.doNothingElse(ctx, cl); err != nil {
+		return zero, err
+	}
+	committed = true
+	return v, nil
+}
+
+// BatchGet returns the values of those keys that are there, in one round trip and at one moment.
+func (d *Dict[K, V]) BatchGet(ctx context.Context, keys []K) (map[K]V, error) {
+	r, cl, err := d.begin(opDictGetMany)
+	if err != nil {
+		return nil, err
+	}
+	defer runtime.KeepAlive(d)
+	if err := addKeys(cl, keys); err != nil {
+		cl.free()
+		return nil, err
+	}
+	rep, err := r.do(ctx, cl)
+	if err != nil {
+		return nil, err
+	}
+	defer cl.free()
+	found := make(map[K]V)
+	for _, k := range keys {
+		v, ok, err := readOne[V](r.client, &rep)
+		if err != nil {
+			return nil, discardRest(r.client, &rep, err)
+		}
+		if ok {
+			found[k] = v
+		}
+	}
+	return found, rep.close()
+}
+
+func readOne[V any](c *client, rep *reply) (v V, ok bool, err error) {
+	if rep.null() {
+		return v, false, nil
+	}
+	v, err = readValue[V](c, rep)
+	return v, err == nil, err
+}
+
+func addKeys[K comparable](cl *call, keys []K) error {
+	var buf [64]byte
+	for _, k := range keys {
+		key, err := encodeKey(buf[:0], k)
+		if err != nil {
+			return err
+		}
+		cl.bytes(key)
+	}
+	return nil
+}
+
+// BatchSet sets all the entries, in one round trip and at one moment: nobody sees some of them set and others not. It waits
+// until nobody is in Update with any of the keys.
+func (d *Dict[K, V]) BatchSet(ctx context.Context, entries map[K]V) error {
+	r, cl, err := d.begin(opDictSetMany)
+	if err != nil {
+		return err
+	}
+	defer runtime.KeepAlive(d)
+	var holds encoded
+	defer holds.release()
+	var kbuf, vbuf [64]byte
+	for k, v := range entries {
+		key, err := encodeKey(kbuf[:0], k)
+		if err == nil {
+			err = r.mayChange(key)
+		}
+		var ev encoded
+		if err == nil {
+			ev, err = encodeValue(r.client, vbuf[:0], v, rootOf(k))
+		}
+		if err != nil {
+			cl.free()
+			return err
+		}
+		holds.holds = append(holds.holds, ev.holds...)
+		cl.bytes(key).value(ev)
+	}
+	return r.doNothingElse(ctx, cl)
+}
+
+func rootOf(k any) string {
+	if s, ok := k.(string); ok {
+		return "entries[" + strconv.Quote(s) + "]"
+	}
+	return fmt.Sprintf("entries[%v]", k)
+}
+
+// BatchDelete removes all the keys, in one round trip and at one moment, and returns how many were there. It waits as BatchSet does.
+func (d *Dict[K, V]) BatchDelete(ctx context.Context, keys []K) (int, error) {
+	r, cl, err := d.begin(opDictDeleteMany)
+	if err != nil {
+		return 0, err
+	}
+	defer runtime.KeepAlive(d)
+	var buf [64]byte
+	for _, k := range keys {
+		key, err := encodeKey(buf[:0], k)
+		if err == nil {
+			err = r.mayChange(key)
+		}
+		if err != nil {
+			cl.free()
+			return 0, err
+		}
+		cl.bytes(key)
+	}
+	return r.doInt(ctx, cl)
+}
+
+// Each calls f for every entry, in order, and returns the error that f or the reading ended with. It reads page by page and holds
+// nothing meanwhile: an entry that is there all the time is seen exactly once; one that comes or goes meanwhile, once or not at all.
+// f may use d.
+func (d *Dict[K, V]) Each(ctx context.Context, f func(k K, v V) error) error {
+	defer runtime.KeepAlive(d)
+	var from uint64
+	for {
+		r, cl, err := d.begin(opDictPage)
+		if err != nil {
+			return err
+		}
+		rep, err := r.do(ctx, cl.uint(from))
+		if err != nil {
+			return err
+		}
+		from, err = eachEntry(r.client, &rep, f)
+		cl.free()
+		if err != nil || from == 0 {
+			return err
+		}
+	}
+}
+
+// eachEntry calls f for each entry of a page, and returns the number that the page begins with.
+func eachEntry[K comparable, V any](c *client, rep *reply, f func(k K, v V) error) (next uint64, err error) {
+	next = rep.uint()
+	for range (rep.items - 1) / 2 {
+		k, err := readKey[K](rep)
+		if err != nil {
+			return 0, discardRest(c, rep, err)
+		}
+		v, err := readValue[V](c, rep)
+		if err == nil {
+			err = f(k, v)
+		}
+		if err != nil {
+			return next, discardRest(c, rep, err)
+		}
+	}
+	return next, rep.close()
+}
+
+func readKey[K comparable](rep *reply) (k K, err error) {
+	key := rep.bytes()
+	if rep.err != nil {
+		return k, replyError(rep.err)
+	}
+	return decodeKey[K](key)
+}
+
+// discardRest gives back the references in the part of a reply that nobody wants, and returns err.
+func discardRest(c *client, rep *reply, err error) error {
+	for rep.err == nil && len(rep.b) > 0 {
+		skipOrRelease(c, &rep.itemReader)
+	}
+	return err
+}
+
+// Snapshot returns all the entries as they are at one moment.
+func (d *Dict[K, V]) Snapshot(ctx context.Context) (map[K]V, error) {
+	m := make(map[K]V)
+	defer runtime.KeepAlive(d)
+	err := snapshot(ctx, &d.h, "Dict", opDictSnapshot, 2, func(c *client, rep *reply) error {
+		k, err := readKey[K](rep)
+		if err != nil {
+			return err
+		}
+		v, err := readValue[V](c, rep)
+		m[k] = v
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// All iterates over the entries as Each does. If ctx ends or the server is down the iteration ends early, and silently:
+// an iterator has no place for an error. Where that matters, use Each or Snapshot, or look at ctx and make another call afterwards.
+func (d *Dict[K, V]) All(ctx context.Context) iter.Seq2[K, V] {
+	return func(yield func(K, V) bool) {
+		d.Each(ctx, func(k K, v V) error {
+			if !yield(k, v) {
+				return errStop
+			}
+			return nil
+		})
+	}
+}
+
+// Keys iterates over the keys, as All does over the entries.
+func (d *Dict[K, V]) Keys(ctx context.Context) iter.Seq[K] {
+	return func(yield func(K) bool) {
+		for k := range d.All(ctx) {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+// Values iterates over the values, as All does over the entries.
+func (d *Dict[K, V]) Values(ctx context.Context) iter.Seq[V] {
+	return func(yield func(V) bool) {
+		for _, v := range d.All(ctx) {
+			if !yield(v) {
+				return
+			}
+		}
+	}
+}

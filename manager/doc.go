@@ -1,0 +1,49 @@
+// Package manager shares dicts and lists between processes: a server process holds them, and every process that has a
+// handle reads and changes them in place, as with Python's multiprocessing.Manager.
+//
+// # Trust
+//
+// Whoever can connect can do everything: read, change, shut down. A Unix socket (the default, mode 0600 in a directory of mode 0700) lets in this
+// user and root, which the kernel vouches for; TCP needs Options.AuthKey, which both sides prove to know, and
+// is not encrypted. Neither side believes what it is sent: a client that sends garbage, or nothing, or reads nothing,
+// harms its own connection only, and nothing that is sent is ever executed. The server stores the bytes of values and never looks into them.
+//
+// # Death
+//
+// When a client process dies, however it does, its handles are released, its waiting calls end, and a key that it was
+// updating is free again, with its old value. When the server dies, everything that it held is gone, and every call, those under
+// way included, fails at once with an error that is ErrDown and says how it died. A server that is stopped but not dead is silent: calls wait, as
+// long as their ctx says. A server that Start started ends with the process that started it, also when that is killed.
+//
+// # Close
+//
+// Objects are counted: one is freed when the last handle to it in the last process is closed or unreachable, and no other
+// object that lives mentions it. Containers that mention each other in a circle are freed as well. Named objects (OpenDict, OpenList)
+// stay until Manager.Remove. A handle on its way to another process keeps its object; should the sender end before the receiver has it, for
+// one minute. Manager.Close shuts down a server that Start returned, and otherwise closes a connection that nothing uses any more.
+//
+// # Example
+//
+//	m, err := manager.Start(manager.Options{})
+//	…
+//	defer m.Close()
+//	visits, err := manager.NewDict[string, int](m)
+//	…
+//	p := process.New(count, visits)   // handles cross like any other argument
+//	…
+//	n, err := visits.Update(ctx, "/index", func(n int, ok bool) (int, error) { return n + 1, nil })
+//
+// Containers nest, and what is inside is live:
+//
+//	lists, err := manager.NewDict[string, *manager.List[int]](m)
+//	l, ok, err := lists.Get(ctx, "a")
+//	err = l.Append(ctx, 1)            // everybody sees it
+//
+// # When to use something else
+//
+// A call costs a round trip to another process: some 10 µs, a thousand times what memory costs. Numbers and structs of
+// fixed size are better in package value or array, work to be handed out in package queue or pool, and what only one process
+// uses in a map. What must outlive the server belongs in a database.
+//
+// The protocol is described in docs/protocol.md, well enough to write a client in another language.
+package manager

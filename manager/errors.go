@@ -1,0 +1,99 @@
+package manager
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/go-multiproc/multiproc/internal/store"
+)
+
+// ErrDown is in the error of every call on a manager that cannot be reached any more: its server was
+// shut down, killed, or the connection broke. Everything it held is gone. A call that was under way may or
+// may not have taken effect.
+var ErrDown = errors.New("manager: server is down")
+
+// ErrNotFound is in the error of Remove when no object has the name, and of a call on a handle whose object is gone:
+// the process that sent the handle ended long before this one received it.
+var ErrNotFound = errors.New("manager: not found")
+
+// ErrType is in the error of opening a named object that is of another kind, or was made with other element types.
+var ErrType = errors.New("manager: wrong type")
+
+// ErrRange is in the error of a call with an index that the list does not have.
+var ErrRange = errors.New("manager: index out of range")
+
+// ErrTooLarge is in the error of a call whose request or reply is larger than Options.MaxMessage. Nothing was done.
+var ErrTooLarge = errors.New("manager: message too large")
+
+// ErrDeadlock is in the error of changing a dict's key from within the function that is just updating that key:
+// the call would wait for itself.
+var ErrDeadlock = errors.New("manager: key is being updated by the caller itself")
+
+// Codes in replies. The numbers stand in the protocol: they are never reassigned.
+const (
+	codeOK        = 0
+	codeNotFound  = 1
+	codeType      = 2
+	codeRange     = 3
+	codeInvalid   = 4
+	codeTooLarge  = 5
+	codeCancelled = 6
+	codeLease     = 7
+	codeLimit     = 8
+	codeDown      = 9
+	codeOp        = 10
+)
+
+// A failure is an error as it travels: a code that programs act on, and words for people.
+type failure struct {
+	code uint64
+	text string
+}
+
+func (f *failure) Error() string { return f.text }
+
+// failures says which code each error of the store has.
+var failures = []struct {
+	err  error
+	code uint64
+}{
+	{store.ErrNotFound, codeNotFound},
+	{store.ErrKind, codeType},
+	{store.ErrType, codeType},
+	{store.ErrRange, codeRange},
+	{store.ErrInvalid, codeInvalid},
+	{store.ErrLease, codeLease},
+	{store.ErrEnded, codeDown},
+}
+
+// failureOf describes an error to the client.
+func failureOf(err error) *failure {
+	var f *failure
+	if errors.As(err, &f) {
+		return f
+	}
+	for _, known := range failures {
+		if errors.Is(err, known.err) {
+			return &failure{known.code, strings.TrimPrefix(err.Error(), known.err.Error()+": ")}
+		}
+	}
+	return &failure{codeInvalid, err.Error()}
+}
+
+// remoteError is the error that a client makes of a failure.
+func remoteError(f *failure) error {
+	switch f.code {
+	case codeNotFound:
+		return fmt.Errorf("%w: %s", ErrNotFound, f.text)
+	case codeType:
+		return fmt.Errorf("%w: %s", ErrType, f.text)
+	case codeRange:
+		return fmt.Errorf("%w: %s", ErrRange, f.text)
+	case codeTooLarge:
+		return fmt.Errorf("%w: %s", ErrTooLarge, f.text)
+	case codeDown:
+		return fmt.Errorf("%w: %s", ErrDown, f.text)
+	}
+	return fmt.Errorf("manager: the server refuses: %s", f.text)
+}

@@ -1,0 +1,256 @@
+package manager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/go-multiproc/multiproc/internal/store"
+)
+
+// Options are the settings of a server, and of a connection to one. The zero value works.
+type Options struct {
+	// Network is "unix" or "tcp". Empty is "unix". Start alone uses it.
+	Network string
+
+	// Address is the path of the Unix socket, or host:port. Empty (for Start, which alone uses it) is a socket of a
+	// new private directory.
+	Address string
+
+	// AuthKey is what both sides must know. TCP is refused without one. On a Unix socket, which lets only
+	// this user and root in, it may be nil.
+	AuthKey []byte
+
+	// MaxMessage is the largest request or reply in bytes: what a server takes, or a client takes from a server that would
+	// send more. 0 is 256 MiB. Memory is taken as a message arrives, so that a large limit costs nothing.
+	MaxMessage int
+}
+
+const defaultMaxMessage = 256 << 20
+
+func (o Options) maxMessage() int {
+	if o.MaxMessage <= 0 {
+		return defaultMaxMessage
+	}
+	// Lengths are 31 bits wide, and a reply may be a little longer than a request.
+	return max(min(o.MaxMessage, 1<<31-1-envelope), 4<<10)
+}
+
+// A Manager is this process's connection to a server. It is safe for concurrent use, and crosses to other
+// processes in arguments and messages. An unreachable one closes itself, but does not shut its server down.
+type Manager struct {
+	state   atomic.Pointer[connection]
+	cleanup runtime.Cleanup
+}
+
+// A connection is what a Manager holds until it is closed.
+type connection struct {
+	client *client
+	owned  *serverProcess // the server that Start started; nil for all others
+	once   sync.Once
+}
+
+func (m *Manager) attach(c *client, owned *serverProcess) {
+	m.cleanup = runtime.AddCleanup(m, func(c *client) { c.dropUser() }, c)
+	m.state.Store(&connection{client: c, owned: owned})
+}
+
+var closedConnection = new(connection)
+
+func (m *Manager) use() (*client, error) {
+	switch s := m.state.Load(); s {
+	case nil:
+		return nil, errors.New("manager: use of a zero Manager: make one with Start or Connect")
+	case closedConnection:
+		return nil, fmt.Errorf("manager: use of a closed Manager: %w", fs.ErrClosed)
+	default:
+		return s.client, nil
+	}
+}
+
+// Connect connects to the server at a Unix socket's path ("unix") or at host:port ("tcp", which needs
+// Options.AuthKey). Connections are shared: a second Connect to the same address with the same key uses the first one's.
+// If nobody answers there the error is ErrDown, with the cause.
+func Connect(ctx context.Context, network, address string, o Options) (*Manager, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	t, err := newTarget(network, address, o)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		c := share(t, nil)
+		shared := c.isReady()
+		err := c.waitReady(ctx)
+		if err == nil && shared {
+			// The connection may have ended while nobody looked.
+			err = c.ping(ctx)
+			if errors.Is(err, ErrDown) {
+				c.dropUser()
+				continue
+			}
+		}
+		if err != nil {
+			c.dropUser()
+			return nil, err
+		}
+		m := new(Manager)
+		m.attach(c, nil)
+		return m, nil
+	}
+}
+
+func (c *client) isReady() bool {
+	select {
+	case <-c.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+func (c *client) ping(ctx context.Context) error {
+	cl := newCall(opPing)
+	if _, err := c.do(ctx, cl); err != nil {
+		return err
+	}
+	cl.free()
+	return nil
+}
+
+// Addr returns the server's address. It is nil after Close.
+func (m *Manager) Addr() net.Addr {
+	c, err := m.use()
+	if err != nil {
+		return nil
+	}
+	if c.target.network == "unix" {
+		return &net.UnixAddr{Name: c.target.address, Net: "unix"}
+	}
+	return tcpAddr(c.target.address)
+}
+
+// tcpAddr is an address that need not be one of numbers.
+type tcpAddr string
+
+func (tcpAddr) Network() string  { return "tcp" }
+func (a tcpAddr) String() string { return string(a) }
+
+// Stats is what a server holds at one moment.
+type Stats struct {
+	// Objects counts the live objects by type: "dict", "list".
+	Objects map[string]int
+
+	// Entries counts the entries of all containers.
+	Entries int
+
+	// Bytes is the size of their keys and values, encoded, without what it costs to keep them.
+	Bytes int64
+
+	// Named counts the objects that have a name.
+	Named int
+
+	// InTransit counts handles that were sent to a process and have not arrived.
+	InTransit int
+
+	// Sessions counts the connected processes, this one included.
+	Sessions int
+
+	// Updating counts the keys that are being updated.
+	Updating int
+}
+
+// Stats asks the server what it holds. What this process has let go of before the call is not counted any more.
+func (m *Manager) Stats(ctx context.Context) (Stats, error) {
+	c, err := m.use()
+	if err != nil {
+		return Stats{}, err
+	}
+	defer runtime.KeepAlive(m)
+	cl := newCall(opStats)
+	rep, err := c.do(ctx, cl)
+	if err != nil {
+		return Stats{}, err
+	}
+	defer cl.free()
+	s := Stats{
+		Entries:   int(rep.uint()),
+		Bytes:     int64(rep.uint()),
+		Named:     int(rep.uint()),
+		InTransit: int(rep.uint()),
+		Sessions:  int(rep.uint()),
+		Updating:  int(rep.uint()),
+		Objects:   map[string]int{},
+	}
+	for range (rep.items - 6) / 2 {
+		k := store.Kind(rep.uint())
+		s.Objects[k.String()] = int(rep.uint())
+	}
+	return s, rep.close()
+}
+
+// Remove takes the name away from the object that has it. The object lives on while there are handles to it. If there is no
+// such name the error is ErrNotFound.
+func (m *Manager) Remove(ctx context.Context, name string) error {
+	c, err := m.use()
+	if err != nil {
+		return err
+	}
+	defer runtime.KeepAlive(m)
+	cl := newCall(opRemove).text(name)
+	rep, err := c.do(ctx, cl)
+	if err != nil {
+		return err
+	}
+	defer cl.free()
+	return rep.close()
+}
+
+// Shutdown has the server end, whoever started it, and waits until it has said that it will; if this Manager is what Start
+// returned, until its process has ended. All objects are gone then, and calls under way, in every process, end with ErrDown.
+// m is still to be closed.
+func (m *Manager) Shutdown(ctx context.Context) error {
+	c, err := m.use()
+	if err != nil {
+		return err
+	}
+	defer runtime.KeepAlive(m)
+	cl := newCall(opShutdown)
+	rep, err := c.do(ctx, cl)
+	if err != nil {
+		return err
+	}
+	err = rep.close()
+	cl.free()
+	if s := m.state.Load(); err == nil && s != nil && s.owned != nil {
+		err = s.owned.wait(ctx)
+	}
+	return err
+}
+
+// Close lets go of the connection. If it is that of the Manager that Start returned, the server is shut down first, and killed if
+// it does not end within five seconds. Handles to objects of another's server keep working: they hold the connection themselves. It is safe to call twice.
+func (m *Manager) Close() error {
+	s := m.state.Load()
+	if s == nil || s == closedConnection {
+		return nil
+	}
+	var err error
+	s.once.Do(func() {
+		if s.owned != nil {
+			err = s.owned.close(s.client)
+		}
+		m.state.Store(closedConnection)
+		m.cleanup.Stop()
+		if s.client.dropUser() {
+			s.client.work.Wait()
+		}
+	})
+	return err
+}

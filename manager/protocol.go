@@ -1,0 +1,129 @@
+package manager
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/go-multiproc/multiproc/internal/codec"
+)
+
+// The protocol, in short; docs/protocol.md is its definition, and a test keeps the two in agreement.
+//
+//	hello    client: [magic, lowest version, highest version, client's name]
+//	         server: [magic, version or 0, server id, largest frame]
+//	request  [id, operation, argument…]    id 0: there will be no reply
+//	reply    [id, 0, result…] or [id, code, text]
+//
+// A client may send any number of requests before it reads a reply. Those that do not wait for anybody are done in the
+// order sent. Replies come in the order in which requests are done.
+const (
+	magic   = "multiproc-manager"
+	version = 1
+)
+
+// Operations. The numbers stand in the protocol: they are never reassigned. Those of a kind of object have a block of 32.
+const (
+	opCancel   = 0
+	opPing     = 1
+	opShutdown = 2
+	opStats    = 3
+	opCreate   = 4
+	opOpen     = 5
+	opRemove   = 6
+	opRelease  = 7
+	opOffer    = 8
+	opClaim    = 9
+	opWithdraw = 10
+	opNext     = 11
+
+	opDictLen        = 32
+	opDictGet        = 33
+	opDictSet        = 34
+	opDictDelete     = 35
+	opDictGetMany    = 36
+	opDictSetMany    = 37
+	opDictDeleteMany = 38
+	opDictPage       = 39
+	opDictSnapshot   = 40
+	opDictLease      = 41
+	opDictCommit     = 42
+
+	opListLen      = 64
+	opListGet      = 65
+	opListSet      = 66
+	opListAppend   = 67
+	opListInsert   = 68
+	opListPop      = 69
+	opListSnapshot = 70
+)
+
+// pageSize is how many bytes of entries one page of a container has, unless a single entry is larger.
+const pageSize = 256 << 10
+
+// envelope is how much larger a reply may be than the largest request: a value that came in goes out again, and may be the last of
+// a page.
+const envelope = pageSize + 4<<10
+
+// frameSpace is room for a frame's header and the head of a request or reply, which are written last.
+const frameSpace = frameHeader + 1 + 9
+
+// sealFrame writes the frame header, the array head and the id before the arguments, which begin at frameSpace. It
+// returns the frame.
+func sealFrame(b []byte, id uint64, args int) []byte {
+	var head [frameSpace]byte
+	h := appendHead(head[:0], codec.Array, uint64(1+args))
+	h = appendUint(h, id)
+	start := frameSpace - len(h)
+	copy(b[start:], h)
+	start -= frameHeader
+	binary.BigEndian.PutUint32(b[start:], uint32(len(b)-start-frameHeader))
+	return b[start:]
+}
+
+type clientHello struct {
+	lowest, highest uint64
+	name            string
+}
+
+func (h clientHello) append(b []byte) []byte {
+	b = appendHead(b, codec.Array, 4)
+	b = appendText(b, magic)
+	b = appendUint(b, h.lowest)
+	b = appendUint(b, h.highest)
+	return appendText(b, h.name)
+}
+
+func readClientHello(b []byte) (h clientHello, err error) {
+	r := itemReader{b: b}
+	n := r.array()
+	if m := r.text(); r.err != nil || m != magic || n < 4 {
+		return h, fmt.Errorf("%w: its first message is not a hello", errFrame)
+	}
+	h.lowest, h.highest, h.name = r.uint(), r.uint(), r.text()
+	// What a later version may say behind this is not ours to judge.
+	return h, r.err
+}
+
+type serverHello struct {
+	version uint64 // 0: none in common
+	id      []byte
+	max     uint64
+}
+
+func (h serverHello) append(b []byte) []byte {
+	b = appendHead(b, codec.Array, 4)
+	b = appendText(b, magic)
+	b = appendUint(b, h.version)
+	b = appendBytes(b, h.id)
+	return appendUint(b, h.max)
+}
+
+func readServerHello(b []byte) (h serverHello, err error) {
+	r := itemReader{b: b}
+	n := r.array()
+	if m := r.text(); r.err != nil || m != magic || n < 4 {
+		return h, fmt.Errorf("%w: its first message is not a hello", errFrame)
+	}
+	h.version, h.id, h.max = r.uint(), append([]byte(nil), r.bytes()...), r.uint()
+	return h, r.err
+}

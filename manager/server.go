@@ -1,0 +1,222 @@
+package manager
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/go-multiproc/multiproc/internal/store"
+)
+
+// A server serves one store on one listener.
+type server struct {
+	listener net.Listener
+	options  Options
+	unix     bool
+	id       [16]byte
+	store    *store.Store
+
+	stopping chan struct{} // closed by stop
+	stop     func(why string)
+
+	mu       sync.Mutex
+	why      string // it stops
+	sessions map[*session]struct{}
+	work     sync.WaitGroup // one for each connection
+}
+
+// Serve serves objects on l until somebody calls Shutdown, when it returns nil, or until l fails or is closed, when it returns that
+// error. It closes l. Everything that was stored is gone with the return, and all connections are closed.
+//
+// l is a Unix listener, where only this user and root are let in, or a TCP listener, which needs Options.AuthKey. Options.Network and
+// Address are not used. What every client gets is one connection and all objects; there are no rights within a server.
+func Serve(l net.Listener, o Options) error {
+	defer l.Close()
+	sv, err := newServer(l, o)
+	if err != nil {
+		return err
+	}
+	return sv.run()
+}
+
+func newServer(l net.Listener, o Options) (*server, error) {
+	sv := &server{
+		listener: l,
+		options:  o,
+		unix:     l.Addr().Network() == "unix",
+		store:    store.New(store.Options{}),
+		stopping: make(chan struct{}),
+		sessions: map[*session]struct{}{},
+	}
+	if !sv.unix && len(o.AuthKey) == 0 {
+		if strings.HasPrefix(l.Addr().Network(), "tcp") {
+			return nil, errNoKey
+		}
+		return nil, fmt.Errorf("manager: a listener of network %q needs Options.AuthKey", l.Addr().Network())
+	}
+	rand.Read(sv.id[:])
+	var once sync.Once
+	sv.stop = func(why string) {
+		once.Do(func() {
+			sv.mu.Lock()
+			sv.why = why
+			sv.mu.Unlock()
+			close(sv.stopping)
+			sv.listener.Close()
+		})
+	}
+	return sv, nil
+}
+
+func (sv *server) run() error {
+	err := sv.accept()
+	sv.stop("it has ended: " + fmt.Sprint(err))
+	sv.mu.Lock()
+	sessions := make([]*session, 0, len(sv.sessions))
+	for s := range sv.sessions {
+		sessions = append(sessions, s)
+	}
+	why := sv.why
+	sv.mu.Unlock()
+	for _, s := range sessions {
+		s.farewell(why)
+	}
+	sv.work.Wait()
+	sv.store.Close()
+	return err
+}
+
+// accept takes connections until stop, when it returns nil, or until the listener is of no use any more.
+func (sv *server) accept() error {
+	pause := 5 * time.Millisecond
+	for {
+		c, err := sv.listener.Accept()
+		if err == nil {
+			pause = 5 * time.Millisecond
+			sv.begin(c)
+			continue
+		}
+		select {
+		case <-sv.stopping:
+			return nil
+		default:
+		}
+		if !temporary(err) {
+			return fmt.Errorf("manager: %w", err)
+		}
+		// No descriptors or no memory. Those who are connected go on; those who wait have to.
+		select {
+		case <-time.After(pause):
+			pause = min(2*pause, time.Second)
+		case <-sv.stopping:
+			return nil
+		}
+	}
+}
+
+func temporary(err error) bool {
+	var errno syscall.Errno
+	return errors.As(err, &errno) && slices.Contains([]syscall.Errno{
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED,
+	}, errno)
+}
+
+// begin starts to serve a connection.
+func (sv *server) begin(c net.Conn) {
+	s := sv.newSession(c)
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	select {
+	case <-sv.stopping:
+		s.cancel()
+		c.Close()
+		return
+	default:
+	}
+	sv.sessions[s] = struct{}{}
+	sv.work.Go(func() {
+		defer func() {
+			sv.mu.Lock()
+			delete(sv.sessions, s)
+			sv.mu.Unlock()
+		}()
+		s.serve()
+	})
+}
+
+func (sv *server) newSession(c net.Conn) *session {
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &session{
+		server:  sv,
+		stream:  newStream(c, helloSize),
+		ctx:     ctx,
+		cancel:  cancel,
+		waiting: map[uint64]context.CancelFunc{},
+	}
+	s.written.L = &s.mu
+	return s
+}
+
+// admit finds out who is at the other end, and refuses those who have no business here.
+func (sv *server) admit(s *session) error {
+	if sv.unix {
+		if err := checkPeer(s.stream.conn); err != nil {
+			return err
+		}
+	}
+	if len(sv.options.AuthKey) > 0 {
+		if err := challengeAndProve(s.stream, sv.options.AuthKey); err != nil {
+			return err
+		}
+	}
+	b, err := s.stream.readFrame()
+	if err != nil {
+		return err
+	}
+	h, err := readClientHello(b)
+	if err != nil {
+		return err
+	}
+	answer := serverHello{version, sv.id[:], uint64(sv.options.maxMessage())}
+	if h.lowest > version || h.highest < version {
+		answer.version = 0
+		err = fmt.Errorf("the peer speaks versions %d to %d of the protocol, this server %d", h.lowest, h.highest, version)
+	}
+	if werr := s.stream.writeFrame(answer.append(nil)); err == nil {
+		err = werr
+	}
+	s.stream.max = sv.options.maxMessage()
+	return err
+}
+
+// checkPeer lets this user and root in. The socket's mode does so too, but the directory it is in may be the user's choice.
+func checkPeer(c net.Conn) error {
+	sc, ok := c.(syscall.Conn)
+	if !ok {
+		return errors.New("the peer's user cannot be found out")
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var uid int
+	var uerr error
+	if err := raw.Control(func(fd uintptr) { uid, _, uerr = peerOf(int(fd)) }); err != nil {
+		return err
+	}
+	if uerr != nil {
+		return uerr
+	}
+	if uid != os.Geteuid() && uid != 0 {
+		return fmt.Errorf("user %d may not connect to the manager of user %d", uid, os.Geteuid())
+	}
+	return nil
+}

@@ -1,0 +1,345 @@
+package manager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-multiproc/multiproc/internal/codec"
+	"github.com/go-multiproc/multiproc/internal/store"
+)
+
+// A session is the server's side of one connection.
+//
+// One goroutine reads requests and does them, in the order in which they come, and writes all replies of what one read brought in
+// one go. A request that has to wait for another client gets a goroutine until it is done, so it is in nobody's way.
+// A client that does not read its replies has its requests left unread: what it costs is one buffer.
+type session struct {
+	server *server
+	stream *stream
+	store  *store.Session
+	ctx    context.Context // ends with the connection
+	cancel context.CancelFunc
+	work   sync.WaitGroup // requests that wait
+
+	mu      sync.Mutex
+	out     []byte // replies not yet written
+	spare   []byte
+	writing bool
+	written sync.Cond // out was taken, or the connection is at its end
+	closed  bool
+	waiting map[uint64]context.CancelFunc // requests that wait, by id
+}
+
+const (
+	// flushSize is how much is gathered before it is written, and how much may wait for a slow reader.
+	flushSize = 256 << 10
+
+	// maxWaiting bounds a connection's requests that wait at one time.
+	maxWaiting = 16 << 10
+)
+
+// serve serves the connection to its end, and gives back all that its client had.
+func (s *session) serve() {
+	s.stream.conn.SetDeadline(time.Now().Add(time.Duration(helloTime.Load())))
+	// Why a connection ends is its client's affair. Ours is that nothing stays behind.
+	if s.server.admit(s) == nil {
+		s.stream.conn.SetDeadline(time.Time{})
+		s.mu.Lock()
+		s.store = s.server.store.NewSession()
+		s.mu.Unlock()
+		select {
+		case <-s.server.stopping: // its farewell may have come before our deadlines
+		default:
+			s.requests()
+		}
+	}
+	s.cancel()
+	s.close()
+	s.work.Wait()
+	if s.store != nil {
+		s.store.End()
+	}
+}
+
+func (s *session) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	s.stream.conn.Close()
+	s.written.Broadcast()
+}
+
+// requests reads and does requests until the connection ends.
+func (s *session) requests() {
+	for {
+		payload, ok, err := s.stream.frame()
+		if err == nil && ok {
+			err = s.request(payload)
+		}
+		if err != nil {
+			s.flush()
+			return
+		}
+		if ok {
+			continue
+		}
+		if s.flush() != nil || s.stream.fill() != nil {
+			return
+		}
+	}
+}
+
+// A request is one being done.
+type request struct {
+	*session
+	itemReader
+	id    uint64
+	op    uint64
+	items int // that follow the operation
+}
+
+// request does one request. An error ends the connection: the peer does not keep to the protocol.
+func (s *session) request(payload []byte) error {
+	r := request{session: s, itemReader: itemReader{b: payload}}
+	n := r.array()
+	r.id, r.op = r.uint(), r.uint()
+	if r.err != nil {
+		return r.err
+	}
+	if n < 2 {
+		return fmt.Errorf("%w: a request of %d items", errItems, n)
+	}
+	r.items = n - 2
+	if r.op >= uint64(len(operations)) || operations[r.op].do == nil {
+		s.refuse(r.id, &failure{codeOp, fmt.Sprintf("operation %d is not known", r.op)})
+		return s.flushIfLong()
+	}
+	op := &operations[r.op]
+	switch {
+	case op.args != variable && op.args != r.items || op.args == variable && r.items < 1:
+		return fmt.Errorf("%w: operation %d with %d arguments", errItems, r.op, r.items)
+	case r.id == 0 && !op.silent:
+		return fmt.Errorf("%w: operation %d without an id for the reply", errItems, r.op)
+	}
+	err := op.do(&r, store.NoWait)
+	if errors.Is(err, store.ErrBusy) {
+		return s.later(payload)
+	}
+	if r.err != nil {
+		return r.err
+	}
+	if err != nil {
+		s.refuse(r.id, err)
+	}
+	return s.flushIfLong()
+}
+
+// later does a request that has to wait.
+func (s *session) later(payload []byte) error {
+	r := request{session: s, itemReader: itemReader{b: slices.Clone(payload)}}
+	r.items = r.array() - 2
+	r.id, r.op = r.uint(), r.uint()
+	ctx, cancel := context.WithCancel(s.ctx)
+	s.mu.Lock()
+	_, twice := s.waiting[r.id]
+	full := len(s.waiting) >= maxWaiting
+	if !twice && !full {
+		s.waiting[r.id] = cancel
+	}
+	s.mu.Unlock()
+	switch {
+	case twice:
+		cancel()
+		return fmt.Errorf("%w: request %d is being done already", errItems, r.id)
+	case full:
+		cancel()
+		s.refuse(r.id, &failure{codeLimit, fmt.Sprintf("%d calls of this process are waiting already", maxWaiting)})
+		return s.flushIfLong()
+	}
+	s.work.Go(func() {
+		defer cancel()
+		err := operations[r.op].do(&r, ctx)
+		s.mu.Lock()
+		delete(s.waiting, r.id)
+		late := ctx.Err() != nil
+		s.mu.Unlock()
+		switch {
+		case err == nil && late: // it got what it waited for at the moment at which it was told to let go
+			s.store.Abort(r.id)
+		case err == nil:
+		case errors.Is(err, context.Canceled):
+			s.refuse(r.id, &failure{codeCancelled, "cancelled"})
+		default:
+			s.refuse(r.id, err)
+		}
+		s.flush()
+	})
+	return nil
+}
+
+// letGo ends whatever a request began: its wait, the lease that it was granted, the snapshot that it took. If there is none of these it
+// was done already, and there is nothing to do.
+func (s *session) letGo(id uint64) {
+	s.mu.Lock()
+	cancel := s.waiting[id]
+	if cancel != nil {
+		cancel() // under the lock: see later
+	}
+	s.mu.Unlock()
+	if cancel != nil {
+		return
+	}
+	s.store.Abort(id)
+	s.store.Discard(id)
+}
+
+// A replier builds one reply in the buffer of those to be written. Between newReply and send the session's mutex is held,
+// so nothing that blocks may stand there.
+type replier struct {
+	s        *session
+	id       uint64
+	start    int // of the frame
+	items    int
+	arrayPos int
+}
+
+// newReply begins a reply that says that all went well and has a few items.
+func (s *session) newReply(id uint64) replier {
+	s.mu.Lock()
+	p := replier{s: s, id: id, start: len(s.out)}
+	s.out = append(s.out, 0, 0, 0, 0)
+	p.arrayPos = len(s.out)
+	s.out = append(s.out, 0) // the head of an array of up to 23 items
+	s.out = appendUint(s.out, id)
+	s.out = appendUint(s.out, codeOK)
+	return p
+}
+
+// newLongReply is newReply for one with any number of items.
+func (s *session) newLongReply(id uint64) replier {
+	s.mu.Lock()
+	p := replier{s: s, id: id, start: len(s.out)}
+	s.out = append(s.out, 0, 0, 0, 0)
+	p.arrayPos = len(s.out)
+	s.out = appendLongArray(s.out)
+	s.out = appendUint(s.out, id)
+	s.out = appendUint(s.out, codeOK)
+	return p
+}
+
+func (p *replier) uint(n uint64) { p.items++; p.s.out = appendUint(p.s.out, n) }
+func (p *replier) bool(v bool)   { p.items++; p.s.out = appendBool(p.s.out, v) }
+func (p *replier) null()         { p.items++; p.s.out = append(p.s.out, itemNull) }
+func (p *replier) bytes(b []byte) {
+	p.items++
+	p.s.out = appendBytes(p.s.out, b)
+}
+func (p *replier) key(k string) { p.items++; p.s.out = appendBytes(p.s.out, k) }
+func (p *replier) value(v store.Value) {
+	p.items++
+	p.s.out = appendValue(p.s.out, v.Data, v.Refs)
+}
+
+// send completes the reply. To a request that wants none it is dropped.
+func (p *replier) send() {
+	defer p.s.mu.Unlock()
+	if p.id == 0 {
+		p.s.out = p.s.out[:p.start]
+		return
+	}
+	if p.s.out[p.arrayPos] == byte(codec.Array)<<5|26 {
+		setLongArray(p.s.out, p.arrayPos, 2+p.items)
+	} else {
+		p.s.out[p.arrayPos] = byte(codec.Array)<<5 | byte(2+p.items)
+	}
+	p.s.sealLocked(p.start)
+}
+
+func (s *session) sealLocked(start int) {
+	n := len(s.out) - start - frameHeader
+	s.out[start], s.out[start+1], s.out[start+2], s.out[start+3] = byte(n>>24), byte(n>>16), byte(n>>8), byte(n)
+}
+
+// refuse answers a request with an error. One that wants no reply gets none.
+func (s *session) refuse(id uint64, err error) {
+	if id == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.appendFailureLocked(id, failureOf(err))
+}
+
+func (s *session) appendFailureLocked(id uint64, f *failure) {
+	start := len(s.out)
+	s.out = append(s.out, 0, 0, 0, 0)
+	s.out = appendHead(s.out, codec.Array, 3)
+	s.out = appendUint(s.out, id)
+	s.out = appendUint(s.out, f.code)
+	s.out = appendText(s.out, f.text)
+	s.sealLocked(start)
+}
+
+// flushIfLong writes when much has been gathered, and waits while a slow reader has more than that before it.
+func (s *session) flushIfLong() error {
+	s.mu.Lock()
+	long := len(s.out) >= flushSize
+	s.mu.Unlock()
+	if !long {
+		return nil
+	}
+	if err := s.flush(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.out) >= flushSize && s.writing && !s.closed {
+		s.written.Wait() // another request's goroutine writes
+	}
+	return nil
+}
+
+// flush writes the replies that were gathered, unless another goroutine does already.
+func (s *session) flush() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.writing {
+		return nil
+	}
+	s.writing = true
+	defer func() { s.writing = false; s.written.Broadcast() }()
+	for len(s.out) > 0 && !s.closed {
+		b := s.out
+		s.out, s.spare = s.spare[:0], nil
+		s.written.Broadcast()
+		s.mu.Unlock()
+		err := s.stream.write(b)
+		s.mu.Lock()
+		if cap(b) <= keepSize {
+			s.spare = b
+		}
+		if err != nil {
+			s.closed = true
+			s.stream.conn.Close() // so that the reader notices
+			return err
+		}
+	}
+	return nil
+}
+
+// farewell tells the client why the connection ends, if it listens, and ends it.
+func (s *session) farewell(why string) {
+	s.stream.conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	s.mu.Lock()
+	if s.store != nil && !s.closed {
+		s.appendFailureLocked(0, &failure{codeDown, why})
+	}
+	s.mu.Unlock()
+	s.flush()
+	// The reader wakes up, and does the rest.
+	s.stream.conn.SetReadDeadline(time.Unix(1, 0))
+}

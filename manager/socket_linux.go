@@ -1,0 +1,129 @@
+package manager
+
+import (
+	"net"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/go-multiproc/multiproc/internal/wire"
+)
+
+// A socket reads and writes a connection's descriptor itself, which package net has made non-blocking. That allows what net.Conn does not: to try without blocking,
+// and to spin for the few microseconds that an answer usually takes, where parking in the poller would cost several times as
+// much. TLS connections, which have no descriptor that carries their bytes, do without.
+type socket struct {
+	raw     syscall.RawConn
+	spinner wire.Spinner
+
+	// The state of one read, kept here so that reading allocates nothing.
+	readStep func(fd uintptr) bool
+	try      func() bool
+	fd       int
+	into     []byte
+	park     bool // wait in the poller if there is nothing
+	tried    bool
+	empty    bool
+	n        int
+	err      error
+
+	// And of one write.
+	writeStep func(fd uintptr) bool
+	from      []byte
+	sent      int
+	writeErr  error
+}
+
+func (s *socket) init(c net.Conn) {
+	switch c := c.(type) {
+	case *net.UnixConn:
+		s.raw, _ = c.SyscallConn()
+	case *net.TCPConn:
+		s.raw, _ = c.SyscallConn()
+	}
+	s.readStep, s.try, s.writeStep = s.receive, s.receiveNow, s.send
+}
+
+func (s *socket) usable() bool { return s.raw != nil }
+
+// read blocks until it has received something. 0 and no error is the end of the stream.
+func (s *socket) read(b []byte) (int, error) {
+	n, _, err := s.receiveInto(b, true)
+	return n, err
+}
+
+// tryRead does not block; ok is false if there was nothing.
+func (s *socket) tryRead(b []byte) (n int, ok bool, err error) { return s.receiveInto(b, false) }
+
+func (s *socket) receiveInto(b []byte, park bool) (n int, ok bool, err error) {
+	s.tried = park && s.empty // a try in vain came just before: it has spun already
+	s.into, s.park, s.empty, s.n, s.err = b, park, false, 0, nil
+	err = s.raw.Read(s.readStep)
+	s.spinner.Done()
+	s.into = nil
+	if err == nil {
+		err = s.err
+	}
+	return s.n, !s.empty || err != nil, err
+}
+
+func (s *socket) receive(fd uintptr) (done bool) {
+	s.fd = int(fd)
+	if s.receiveNow() {
+		return true
+	}
+	if !s.tried { // not when the poller woke it for nothing
+		s.tried = true
+		if s.spinner.Spin(s.try) {
+			return true
+		}
+	}
+	s.empty = !s.park
+	return s.empty
+}
+
+// receiveNow reports false if there was nothing.
+func (s *socket) receiveNow() bool {
+	for {
+		n, err := unix.Read(s.fd, s.into)
+		switch err {
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN:
+			return false
+		case nil:
+			s.n = n
+		default:
+			s.err = os.NewSyscallError("read", err)
+		}
+		return true
+	}
+}
+
+func (s *socket) tryWrite(b []byte) (int, error) {
+	s.from, s.sent, s.writeErr = b, 0, nil
+	err := s.raw.Write(s.writeStep)
+	s.from = nil
+	if err == nil {
+		err = s.writeErr
+	}
+	return s.sent, err
+}
+
+func (s *socket) send(fd uintptr) (done bool) {
+	for s.sent < len(s.from) {
+		n, err := unix.Write(int(fd), s.from[s.sent:])
+		switch err {
+		case nil:
+			s.sent += n
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return true
+		default:
+			s.writeErr = os.NewSyscallError("write", err)
+			return true
+		}
+	}
+	return true
+}

@@ -1,0 +1,159 @@
+package manager
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"syscall"
+)
+
+// A stream is a connection and its frames: a length in four bytes, big-endian, and that many bytes of payload, like those of
+// Python's multiprocessing.connection. Reading and writing are each for one goroutine at a time.
+//
+// It reads as much as the kernel has and hands frames out of that buffer, so that a burst of small messages costs one
+// system call, and it writes what the caller has gathered.
+type stream struct {
+	conn net.Conn
+	max  int // bytes of a frame's payload
+
+	buf        []byte // buf[start:end] was received and not yet handed out
+	start, end int
+
+	socket socket // the descriptor itself, where there is one to use
+}
+
+const (
+	frameHeader = 4
+
+	// readSize is what one read takes. Larger frames grow the buffer as their bytes arrive, not as their length promises.
+	readSize = 32 << 10
+	minRead  = 4 << 10
+
+	// keepSize is the buffer that is kept for the next frames; larger ones are let go of.
+	keepSize = 1 << 20
+)
+
+// errFrame is in the error of a read that met a length which the protocol does not allow.
+var errFrame = errors.New("the peer does not speak the manager's protocol")
+
+func newStream(c net.Conn, max int) *stream {
+	s := &stream{conn: c, max: max}
+	s.socket.init(c)
+	return s
+}
+
+// frame returns the next frame's payload if the whole of it has been received. It is part of the buffer, and good until fill.
+func (s *stream) frame() (payload []byte, ok bool, err error) {
+	b := s.buf[s.start:s.end]
+	if len(b) < frameHeader {
+		return nil, false, nil
+	}
+	n := int(int32(binary.BigEndian.Uint32(b)))
+	if n < 0 {
+		return nil, false, fmt.Errorf("%w: a frame of %d bytes", errFrame, n)
+	}
+	if n > s.max {
+		return nil, false, fmt.Errorf("%w: a frame of %d bytes, more than the %d of Options.MaxMessage", errFrame, n, s.max)
+	}
+	if len(b)-frameHeader < n {
+		return nil, false, nil
+	}
+	s.start += frameHeader + n
+	return b[frameHeader : frameHeader+n : frameHeader+n], true, nil
+}
+
+// makeRoom returns free space at the buffer's end.
+func (s *stream) makeRoom() []byte {
+	if s.start == s.end {
+		s.start, s.end = 0, 0
+		if cap(s.buf) > keepSize {
+			s.buf = nil
+		}
+	}
+	if len(s.buf)-s.end >= minRead {
+		return s.buf[s.end:]
+	}
+	to := s.buf
+	if kept := s.end - s.start; kept > len(s.buf)/2 || s.buf == nil {
+		to = make([]byte, max(readSize, 2*len(s.buf)))
+	}
+	s.end = copy(to, s.buf[s.start:s.end])
+	s.start, s.buf = 0, to
+	return s.buf[s.end:]
+}
+
+// fill receives something and blocks until it has. Inside a frame the end of the stream is io.ErrUnexpectedEOF.
+func (s *stream) fill() error {
+	room := s.makeRoom()
+	var n int
+	var err error
+	if s.socket.usable() {
+		n, err = s.socket.read(room)
+	} else {
+		n, err = s.conn.Read(room)
+	}
+	return s.filled(n, err)
+}
+
+// tryFill receives what is there, or arrives within a few microseconds where waiting for it promises to pay. It reports
+// false if that was nothing.
+func (s *stream) tryFill() (bool, error) {
+	if !s.socket.usable() {
+		return false, nil
+	}
+	n, ok, err := s.socket.tryRead(s.makeRoom())
+	if !ok {
+		return false, nil
+	}
+	return true, s.filled(n, err)
+}
+
+func (s *stream) filled(n int, err error) error {
+	s.end += n
+	if n > 0 {
+		return nil
+	}
+	if err == nil {
+		err = io.EOF
+	}
+	if s.start < s.end && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) {
+		err = fmt.Errorf("inside a message: %w", io.ErrUnexpectedEOF)
+	}
+	return err
+}
+
+// tryWrite sends as much of b as the kernel takes at once, and returns how much that was.
+func (s *stream) tryWrite(b []byte) (int, error) {
+	if !s.socket.usable() {
+		return 0, nil
+	}
+	return s.socket.tryWrite(b)
+}
+
+// write sends all of b.
+func (s *stream) write(b []byte) error {
+	_, err := s.conn.Write(b)
+	return err
+}
+
+// readFrame returns a copy of the next frame's payload, for the conversation before requests.
+func (s *stream) readFrame() ([]byte, error) {
+	for {
+		b, ok, err := s.frame()
+		if ok || err != nil {
+			return bytes.Clone(b), err
+		}
+		if err := s.fill(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// writeFrame sends one frame, for the conversation before requests.
+func (s *stream) writeFrame(payload []byte) error {
+	b := binary.BigEndian.AppendUint32(make([]byte, 0, frameHeader+len(payload)), uint32(len(payload)))
+	return s.write(append(b, payload...))
+}
