@@ -2,6 +2,7 @@ package tests_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,7 +12,9 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // buildDemo builds cmd/demo once for all tests of this run.
@@ -184,6 +187,50 @@ func TestLogstatsReadsPipes(t *testing.T) {
 	watch.check(t)
 	if want := `{"files":[{"file":"/dev/stdin","visits":3,"clients":2}]}` + "\n"; code != 0 || stdout != want {
 		t.Errorf("exit code %d, error %q, output %q, want %q", code, stderr, stdout, want)
+	}
+}
+
+// When the demo is killed, or told to stop, while its children are at work, they end too.
+func TestLogstatsStopped(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
+		t.Run(signal.String(), func(t *testing.T) {
+			name, err := buildDemo()
+			if err != nil {
+				t.Fatal(err)
+			}
+			// A named pipe to which nobody writes keeps a worker busy for ever.
+			fifo := filepath.Join(t.TempDir(), "fifo")
+			if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			watch := newTidy(t)
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, name, "logstats", fifo)
+			cmd.Env = watch.env()
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			w, err := os.OpenFile(fifo, os.O_WRONLY, 0) // waits for the demo to open it
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer w.Close()
+			for len(marked(t, watch.mark)) < 2 {
+				if ctx.Err() != nil {
+					t.Fatal("no child was started")
+				}
+				time.Sleep(time.Millisecond)
+			}
+			if err := cmd.Process.Signal(signal); err != nil {
+				t.Fatal(err)
+			}
+			cmd.Wait()
+			if status := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != signal {
+				t.Errorf("the demo ended with %v, want %v", cmd.ProcessState, signal)
+			}
+			watch.check(t)
+		})
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/go-multiproc/multiproc/array"
 	"github.com/go-multiproc/multiproc/cmd/demo/internal/accesslog"
@@ -50,7 +51,13 @@ type logResult struct {
 
 const batchSize = 1 << 20
 
-var countParts = process.Register(func(_ context.Context, j logJob) error {
+var countParts = process.Register(func(ctx context.Context, j logJob) error {
+	// Whoever waits at a pipe for more to read must not wait on when the work is called off.
+	defer context.AfterFunc(ctx, func() {
+		for _, f := range j.Files {
+			f.SetReadDeadline(time.Now()) // of files on disk an error, and not needed
+		}
+	})()
 	var stats accesslog.Stats // of the parts of one file
 	file, parts := 0, 0
 	settle := func() error {
@@ -67,6 +74,9 @@ var countParts = process.Register(func(_ context.Context, j logJob) error {
 		return err
 	}
 	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		taken := value.Add(j.Next, 1) - 1
 		if taken >= int64(len(j.Parts)) {
 			return settle()
