@@ -42,17 +42,17 @@ type Encoder struct {
 // written is a handle's description in the buffer.
 type written struct{ from, to int }
 
-// Growing a buffer to a message's size costs more than encoding it, so buffers are used again. One as large as largest is not kept: it
+// Growing a buffer to a message's size costs more than encoding it, so buffers are used again. One larger than largest is not kept: it
 // goes out as it is, without a copy.
 var encoders = sync.Pool{New: func() any { return new(Encoder) }}
 
-const largest = 32 << 20 // bytes
+const largest = 8 << 20 // bytes
 
 // finish returns the bytes, and the Encoder for another use.
 func (e *Encoder) finish() []byte {
 	buf := e.buf
 	data := buf.Bytes()
-	if buf.Cap() < largest {
+	if buf.Cap() <= largest {
 		data = slices.Clone(data)
 		buf.Reset()
 	} else {

@@ -31,6 +31,7 @@
 package handover
 
 import (
+	"bytes"
 	"reflect"
 )
 
@@ -122,6 +123,9 @@ func Marshal(v any, root string, opts ...Option) (*Message, error) {
 	p := planOf(rv.Type())
 	if p.sized {
 		if n := atLeast(rv, 4); n > worthReserving {
+			if n > largest {
+				e.buf = bytes.Buffer{} // the message's own, to go out without a copy
+			}
 			e.buf.Grow(n + n/16)
 		}
 	}
