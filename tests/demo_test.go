@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -190,38 +191,49 @@ func TestLogstatsReadsPipes(t *testing.T) {
 	}
 }
 
-// When the demo is killed, or told to stop, while its children are at work, they end too.
+// startEndless starts logstats on a named pipe to which nobody writes, which keeps its
+// worker busy for ever. It returns when the worker is at work, with the worker's pid.
+func startEndless(t *testing.T, watch *tidy, stderr io.Writer) (cmd *exec.Cmd, worker int) {
+	t.Helper()
+	name, err := buildDemo()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	t.Cleanup(cancel)
+	cmd = exec.CommandContext(ctx, name, "logstats", fifo)
+	cmd.Env, cmd.Stderr = watch.env(), stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w, err := os.OpenFile(fifo, os.O_WRONLY, 0) // waits for the demo to open it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.Close() })
+	for ctx.Err() == nil {
+		for _, p := range marked(t, watch.mark) {
+			var pid int
+			if fmt.Sscan(p, &pid); pid != cmd.Process.Pid {
+				return cmd, pid
+			}
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatal("no worker was started")
+	return nil, 0
+}
+
+// When the demo is killed, or told to stop, while its workers are at work, they end too.
 func TestLogstatsStopped(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
 		t.Run(signal.String(), func(t *testing.T) {
-			name, err := buildDemo()
-			if err != nil {
-				t.Fatal(err)
-			}
-			// A named pipe to which nobody writes keeps a worker busy for ever.
-			fifo := filepath.Join(t.TempDir(), "fifo")
-			if err := syscall.Mkfifo(fifo, 0o600); err != nil {
-				t.Fatal(err)
-			}
 			watch := newTidy(t)
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-			defer cancel()
-			cmd := exec.CommandContext(ctx, name, "logstats", fifo)
-			cmd.Env = watch.env()
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			w, err := os.OpenFile(fifo, os.O_WRONLY, 0) // waits for the demo to open it
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer w.Close()
-			for len(marked(t, watch.mark)) < 2 {
-				if ctx.Err() != nil {
-					t.Fatal("no child was started")
-				}
-				time.Sleep(time.Millisecond)
-			}
+			cmd, _ := startEndless(t, watch, nil)
 			if err := cmd.Process.Signal(signal); err != nil {
 				t.Fatal(err)
 			}
@@ -232,6 +244,26 @@ func TestLogstatsStopped(t *testing.T) {
 			watch.check(t)
 		})
 	}
+}
+
+// When a worker is killed, logstats says which, and by what.
+func TestLogstatsWorkerKilled(t *testing.T) {
+	watch := newTidy(t)
+	var stderr bytes.Buffer
+	cmd, worker := startEndless(t, watch, &stderr)
+	if err := syscall.Kill(worker, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 1 {
+		t.Errorf("the demo ended with %v, want exit code 1", cmd.ProcessState)
+	}
+	for _, want := range []string{"logstats-1", fmt.Sprint(worker), "killed"} {
+		if !strings.Contains(stderr.String(), want) {
+			t.Errorf("error %q does not say %q", stderr.String(), want)
+		}
+	}
+	watch.check(t)
 }
 
 func writeLog(t *testing.T, name, log string) {
