@@ -5,19 +5,23 @@ import (
 	"sync/atomic"
 )
 
-// giveBack unlocks a word that this process holds, by way of another mapping of
-// it, when the process's queue is no longer there.
-func giveBack(at *atomic.Uint64) {
-	for {
-		w := word(at.Load())
+// giveBack leaves the lock to the other processes when the memory where this
+// process had it is gone, by way of another mapping of its word. own is the token
+// of what is gone: Quiesce may have left it in the word, and so may somebody who
+// took the lock when it was closed already, and found only zeros when he was
+// about to give it back.
+func giveBack(at *atomic.Uint64, own word) {
+	n := 1
+	for w := word(at.Load()); w.held() && w.token() == own.token(); w = word(at.Load()) {
 		if !at.CompareAndSwap(uint64(w), uint64(w.released())) {
 			continue
 		}
 		if w.abandoned() {
-			wake(at, math.MaxInt32)
-		} else if w.waiters() {
-			wake(at, 1)
+			n = math.MaxInt32
 		}
-		return
+		break
 	}
+	// Somebody is woken whatever the waiters bit says: a goroutine that had got a
+	// wake-up, and gave up because of Close, could not pass it on in here any more.
+	wake(at, n)
 }

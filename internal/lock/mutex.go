@@ -48,9 +48,12 @@ type Mutex struct {
 	word  *atomic.Uint64
 	fence *uint64 // written under the lock only
 	own   word    // this process's token, in place
-	h     *seg.Handle // nil: see Inner
-	q     *queue
-	off   int
+	// h keeps the memory where the word is: a handle that is unreachable closes
+	// itself. So every method keeps m reachable until after its last access. nil:
+	// see Inner.
+	h   *seg.Handle
+	q   *queue
+	off int
 }
 
 // At places a lock on the Size bytes at off of the handle's meta area, which
@@ -69,7 +72,8 @@ func At(h *seg.Handle, off int) *Mutex {
 // Inner is At for a lock that only short sections of an object's own methods
 // take, which do not end because the handle is being closed: what is in progress
 // then comes to its end. On the zero pages that replace the memory in the end,
-// they find a free lock. Close must not be called.
+// they find a free lock. Close must not be called, and the caller keeps h
+// reachable during every call.
 func Inner(h *seg.Handle, off int) *Mutex {
 	m := At(h, off)
 	m.h = nil
@@ -107,6 +111,7 @@ func (m *Mutex) acquired() error {
 	}
 	*m.fence++
 	m.q.raceAcquire()
+	runtime.KeepAlive(m)
 	return nil
 }
 
@@ -125,8 +130,10 @@ func (m *Mutex) TryLock(mode Mode) (bool, error) {
 				return err == nil, err
 			}
 		case !w.held():
+			runtime.KeepAlive(m)
 			return false, ErrOwnerDied
 		case m.mine(w) || !m.q.bury(w):
+			runtime.KeepAlive(m)
 			return false, nil
 		}
 	}
@@ -146,8 +153,9 @@ func (m *Mutex) Unlock() error {
 		runtime.KeepAlive(m)
 		return nil
 	}
-	m.q.release(m, word.released)
-	runtime.KeepAlive(m)
+	if !m.q.release(m, word.released) {
+		return m.notMine()
+	}
 	return nil
 }
 
@@ -160,10 +168,18 @@ func (m *Mutex) notMine() error {
 
 // Fence is the number of the present hold: larger than that of every earlier
 // one, in whatever process. It has a meaning only while the lock is held.
-func (m *Mutex) Fence() uint64 { return *m.fence }
+func (m *Mutex) Fence() uint64 {
+	n := *m.fence
+	runtime.KeepAlive(m)
+	return n
+}
 
 // Held reports whether this process holds the lock.
-func (m *Mutex) Held() bool { return m.mine(m.load()) }
+func (m *Mutex) Held() bool {
+	held := m.mine(m.load())
+	runtime.KeepAlive(m)
+	return held
+}
 
 // Offset is where the lock stands in the segment's file.
 func (m *Mutex) Offset() int { return m.off }

@@ -13,12 +13,15 @@ import (
 	"github.com/go-multiproc/multiproc/internal/sys"
 )
 
-const (
-	// Slices bound what a wake-up that was lost with its waker costs, and how
-	// long a death goes unnoticed.
+// Slices bound what a wake-up that was lost with its waker costs, and how long a
+// death goes unnoticed. Nothing else needs them to end: tests make them longer
+// than they run.
+var (
 	minSlice = time.Millisecond
 	maxSlice = 25 * time.Millisecond
+)
 
+const (
 	// maxStreak is how often the lock may go from one goroutine of a process to
 	// the next while other processes wait for it.
 	maxStreak = 16
@@ -45,13 +48,16 @@ type queue struct {
 
 	mu          sync.Mutex // protects what follows
 	first, last *waiter
-	sleeping    bool // the sleeper runs
+	menders     int           // how many in the queue wait for a repair only
+	asleep      chan struct{} // closed when the sleeper ends; nil if it does not run
+	suspended   bool          // no sleeper may run
 	streak      int
 }
 
 // A waiter is a goroutine in the queue, or just taken out of it by a wake-up.
 type waiter struct {
 	ready      chan struct{} // gets one value for each time it is taken out
+	mender     bool          // has nothing to wait for when the lock is not abandoned
 	queued     bool
 	prev, next *waiter
 }
@@ -80,8 +86,9 @@ const (
 type attempt func(w, sticky word) (verdict, error)
 
 // wait makes attempts until one is settled, ctx ends or the handle h, which may
-// be nil, is closed.
-func (q *queue) wait(ctx context.Context, h *seg.Handle, try attempt) error {
+// be nil, is closed. A mender's attempts are settled when the lock is not
+// abandoned.
+func (q *queue) wait(ctx context.Context, h *seg.Handle, mender bool, try attempt) error {
 	if h != nil && h.Closed() {
 		return seg.ErrClosed
 	}
@@ -101,18 +108,19 @@ func (q *queue) wait(ctx context.Context, h *seg.Handle, try attempt) error {
 		return err
 	}
 
-	me := &waiter{ready: make(chan struct{}, 1)}
+	me := &waiter{ready: make(chan struct{}, 1), mender: mender}
 	q.enter(me, false)
+	woken := false // by somebody who counts on it that the word is looked after
 	for {
 		if h != nil && h.Closed() {
-			q.leave(me)
+			q.leave(me, woken)
 			return seg.ErrClosed
 		}
 		w := q.load()
 		v, err := try(w, waiters)
 		switch v {
 		case settled:
-			q.leave(me)
+			q.leave(me, woken)
 			return err
 		case taken:
 			// A wake-up that came meanwhile need not be passed on: the unlock to
@@ -127,12 +135,15 @@ func (q *queue) wait(ctx context.Context, h *seg.Handle, try attempt) error {
 		if !w.waiters() && !q.cas(w, w|waiters) {
 			continue
 		}
+		// With the bit set, the next unlock wakes somebody.
+		woken = false
 		crash.At("lock.waiting")
 		select {
 		case <-me.ready:
+			woken = true
 			q.enter(me, true) // who has waited longest is first again
 		case <-ctx.Done():
-			q.leave(me)
+			q.leave(me, false)
 			return ctx.Err()
 		}
 	}
@@ -174,14 +185,26 @@ func (q *queue) enter(w *waiter, front bool) {
 		w.prev, q.last.next = q.last, w
 		q.last = w
 	}
-	if !q.sleeping {
-		q.sleeping = true
-		go q.sleep()
+	if w.mender {
+		q.menders++
 	}
+	q.startSleeperLocked()
+}
+
+// startSleeperLocked starts the sleeper if it is needed and may run.
+func (q *queue) startSleeperLocked() {
+	if q.first == nil || q.asleep != nil || q.suspended {
+		return
+	}
+	q.asleep = make(chan struct{})
+	go q.sleep(q.asleep)
 }
 
 // unlinkLocked takes w out.
 func (q *queue) unlinkLocked(w *waiter) {
+	if w.mender {
+		q.menders--
+	}
 	if w.prev == nil {
 		q.first = w.next
 	} else {
@@ -207,9 +230,10 @@ func (q *queue) remove(w *waiter) bool {
 	return true
 }
 
-// leave is for a waiter that gives up.
-func (q *queue) leave(w *waiter) {
-	if !q.remove(w) {
+// leave is for a waiter that does not want the lock. If it was woken, somebody
+// else is woken instead.
+func (q *queue) leave(w *waiter, woken bool) {
+	if !q.remove(w) || woken {
 		q.passOn()
 	}
 }
@@ -230,9 +254,14 @@ func (q *queue) wakeFirstLocked() bool {
 	if w == nil {
 		return false
 	}
+	q.wakeLocked(w)
+	return true
+}
+
+// wakeLocked takes w, which is in the queue, out and wakes it.
+func (q *queue) wakeLocked(w *waiter) {
 	q.unlinkLocked(w)
 	w.ready <- struct{}{} // has room: w was in the queue
-	return true
 }
 
 func (q *queue) wakeAllLocked() {
@@ -240,29 +269,55 @@ func (q *queue) wakeAllLocked() {
 	}
 }
 
-// sleep is the sleeper. It ends when nobody waits any more.
-func (q *queue) sleep() {
+// wakeMendersLocked wakes those who wait for a repair.
+func (q *queue) wakeMendersLocked() {
+	for w := q.first; w != nil && q.menders > 0; {
+		next := w.next
+		if w.mender {
+			q.wakeLocked(w)
+		}
+		w = next
+	}
+}
+
+// sleep is the sleeper. It ends when nobody waits any more, or when suspended.
+func (q *queue) sleep(ended chan<- struct{}) {
+	defer close(ended)
 	slice := minSlice
 	woken := false
 	for {
 		w := q.load()
 		q.mu.Lock()
-		if q.first == nil {
-			q.sleeping = false
+		if q.first == nil || q.suspended {
+			q.asleep = nil
 			q.mu.Unlock()
-			if woken && !w.held() {
+			if woken {
+				// It may have been meant for somebody elsewhere. Whatever the word
+				// says by now: the unlock that it came from has cleared the waiters
+				// bit, and who comes next sets it.
 				wake(q.word, 1)
 			}
 			return
 		}
-		if w.free() {
+		switch {
+		case w.free():
 			q.wakeFirstLocked()
-		} else if !w.held() {
+		case !w.held():
 			q.wakeAllLocked()
+		case !w.abandoned():
+			q.wakeMendersLocked()
 		}
 		q.mu.Unlock()
 		// Sleeping on a word that is free is right: who was just woken takes the
-		// lock with the waiters bit set, so that the unlock wakes the sleeper.
+		// lock with the waiters bit set, so that the unlock wakes the sleeper. But
+		// if a newcomer took it in the meantime, without the bit, its unlock would
+		// wake nobody: neither here nor, the wake-up being spent, elsewhere.
+		if w.held() && !w.waiters() {
+			if !q.cas(w, w|waiters) {
+				continue
+			}
+			w |= waiters
+		}
 		woken = sleep(q.word, w, slice)
 		if woken {
 			slice = minSlice
@@ -290,9 +345,48 @@ func (q *queue) bury(w word) bool {
 	return true
 }
 
+// mended tells those who wait for a repair that it was done.
+func (q *queue) mended() {
+	q.mu.Lock()
+	q.wakeMendersLocked()
+	q.mu.Unlock()
+	wake(q.word, math.MaxInt32)
+}
+
+// Suspend implements seg.Waiter.
+func (q *queue) Suspend() {
+	q.mu.Lock()
+	q.suspended = true
+	ended := q.asleep
+	q.mu.Unlock()
+	if ended == nil {
+		return
+	}
+	// If the sleeper is about to sleep, the kernel has to find another word than
+	// the one that it has seen. The count is free to go up at any time: whoever
+	// changes a word starts over when it has changed. If the sleeper is asleep, it
+	// has to be woken; nobody can be picked out, so all are.
+	for w := q.load(); !q.cas(w, w.renumbered()); w = q.load() {
+	}
+	wake(q.word, math.MaxInt32)
+	<-ended
+}
+
+// Resume implements seg.Waiter. Goroutines that still are in the queue have the
+// word in the zero pages to themselves.
+func (q *queue) Resume() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.suspended = false
+	q.startSleeperLocked()
+	q.wakeAllLocked()
+}
+
 // release puts next of the word into it and wakes who is next: here, or, from
-// time to time and when nobody waits here, elsewhere.
-func (q *queue) release(m *Mutex, next func(word) word) {
+// time to time and when nobody waits here, elsewhere. It reports false, and does
+// nothing, when the lock is not m's.
+func (q *queue) release(m *Mutex, next func(word) word) bool {
+	defer runtime.KeepAlive(m) // until the wake-up is out: see Mutex.h
 	q.mu.Lock()
 	var w, n word
 	local := false
@@ -300,10 +394,10 @@ func (q *queue) release(m *Mutex, next func(word) word) {
 		w = q.load()
 		if !m.mine(w) {
 			q.mu.Unlock()
-			return
+			return false
 		}
 		n = next(w)
-		local = !n.abandoned() && q.first != nil && q.streak < maxStreak
+		local = !w.abandoned() && q.first != nil && q.streak < maxStreak
 		if local {
 			n |= w & waiters // still true: nobody elsewhere is woken
 		}
@@ -313,7 +407,8 @@ func (q *queue) release(m *Mutex, next func(word) word) {
 	}
 	crash.At("lock.released")
 	switch {
-	case n.abandoned():
+	case w.abandoned():
+		// Repaired or not: that is news for everybody.
 		q.wakeAllLocked()
 		q.streak = 0
 		q.mu.Unlock()
@@ -329,4 +424,5 @@ func (q *queue) release(m *Mutex, next func(word) word) {
 			wake(q.word, 1)
 		}
 	}
+	return true
 }

@@ -3,6 +3,7 @@ package lock
 import (
 	"context"
 	"errors"
+	"runtime"
 
 	"github.com/go-multiproc/multiproc/internal/crash"
 	"github.com/go-multiproc/multiproc/internal/seg"
@@ -10,7 +11,7 @@ import (
 
 // lockSlow is Lock when the first look did not find the lock free.
 func (m *Mutex) lockSlow(ctx context.Context, mode Mode) error {
-	err := m.q.wait(ctx, m.h, func(w, sticky word) (verdict, error) {
+	err := m.q.wait(ctx, m.h, false, func(w, sticky word) (verdict, error) {
 		switch {
 		case w.free():
 			if m.cas(w, w.takenBy(m.own|word(mode))|sticky) {
@@ -23,6 +24,7 @@ func (m *Mutex) lockSlow(ctx context.Context, mode Mode) error {
 		return blocked, nil
 	})
 	if err != nil {
+		runtime.KeepAlive(m) // until a wake-up was passed on
 		return err
 	}
 	return m.acquired()
@@ -55,7 +57,7 @@ func (m *Mutex) LockOrRecover(ctx context.Context, mode Mode, repair func() erro
 // repaired here.
 func (m *Mutex) recover(ctx context.Context, repair func() error, keep Mode) (kept bool, err error) {
 	mine, probed := false, false
-	err = m.q.wait(ctx, m.h, func(w, sticky word) (verdict, error) {
+	err = m.q.wait(ctx, m.h, true, func(w, sticky word) (verdict, error) {
 		switch {
 		case w.abandoned() && !w.held():
 			if m.cas(w, w.takenBy(m.own|scoped)|sticky) {
@@ -74,9 +76,14 @@ func (m *Mutex) recover(ctx context.Context, repair func() error, keep Mode) (ke
 		return settled, nil
 	})
 	if err != nil || !mine {
+		runtime.KeepAlive(m)
 		return false, err
 	}
 	crash.At("lock.repairing")
+	if m.closed() { // as in acquired
+		m.q.release(m, word.released)
+		return false, seg.ErrClosed
+	}
 	*m.fence++
 	m.q.raceAcquire()
 	repaired := false
@@ -100,12 +107,11 @@ func (m *Mutex) recover(ctx context.Context, repair func() error, keep Mode) (ke
 	if keep == 0 {
 		return false, nil
 	}
-	for {
-		w := m.load()
-		if m.cas(w, w&^(abandoned|scoped|user)|word(keep)) {
-			return true, nil
-		}
+	for w := m.load(); !m.cas(w, w&^(abandoned|scoped|user)|word(keep)); w = m.load() {
 	}
+	// It stays held, but those who wait for the repair only have got it.
+	m.q.mended()
+	return true, nil
 }
 
 // Close closes the handle that the lock was made with. It refuses to pull the
@@ -129,24 +135,18 @@ func (m *Mutex) HandleClosed() {
 }
 
 // Quiesce implements seg.Quiescer.
-func (m *Mutex) Quiesce() (resume func(view []byte)) {
-	barrier := false
-	_ = m.q.wait(context.Background(), nil, func(w, sticky word) (verdict, error) {
+func (m *Mutex) Quiesce() (resume func(lock []byte)) {
+	_ = m.q.wait(context.Background(), nil, false, func(w, sticky word) (verdict, error) {
 		switch {
 		case !w.held():
 			if !m.cas(w, w.takenBy(m.own|scoped)|sticky) {
 				return again, nil
 			}
-			barrier = true
 			return taken, nil
 		case m.mine(w):
 			return blocked, nil
 		}
 		return settled, nil // another process is inside: then none of us is
 	})
-	return func(view []byte) {
-		if barrier {
-			giveBack(seg.WordOf(view))
-		}
-	}
+	return func(lock []byte) { giveBack(seg.WordOf(lock), m.own) }
 }

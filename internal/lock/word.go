@@ -7,7 +7,7 @@ package lock
 //	bit  2      abandoned: a holder died, and what the lock guards is in doubt
 //	bit  3      user: the hold is user code's
 //	bit  4      scoped: the hold ends by itself, when a function of ours returns
-//	bits 5-23   count of acquisitions
+//	bits 5-23   count of acquisitions, and of other changes that a sleeper must see
 //	bits 24-63  token of the holder; 0 when not held
 //
 // The kernel compares the low half when it puts a sleeper to sleep; the bits
@@ -43,6 +43,9 @@ func (w word) low() uint32 { return uint32(w) }
 func (w word) takenBy(own word) word {
 	return w&(waiters|abandoned) | (w+seqOne)&seqMask | held | own
 }
+
+// renumbered is the same state, as another word.
+func (w word) renumbered() word { return w&^seqMask | (w+seqOne)&seqMask }
 
 // released is the word after the holder let go. Abandoned stays as it is.
 func (w word) released() word { return w & (abandoned | seqMask) }
