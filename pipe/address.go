@@ -6,6 +6,8 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // resolve checks the address, and returns what to give to package net in its place until release is called.
@@ -32,4 +34,24 @@ func resolve(network, address string) (target string, release func(), err error)
 		return "", nil, fmt.Errorf("the file name %s is too long for a Unix socket: %d bytes, and %d are possible", base, len(base), maxSocketPath/2)
 	}
 	return shorten(address)
+}
+
+// address is what package net calls sa.
+func address(sa unix.Sockaddr) net.Addr {
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return &net.TCPAddr{IP: sa.Addr[:], Port: sa.Port}
+	case *unix.SockaddrInet6:
+		a := &net.TCPAddr{IP: sa.Addr[:], Port: sa.Port}
+		if sa.ZoneId != 0 {
+			a.Zone = fmt.Sprint(sa.ZoneId)
+			if i, err := net.InterfaceByIndex(int(sa.ZoneId)); err == nil {
+				a.Zone = i.Name
+			}
+		}
+		return a
+	case *unix.SockaddrUnix:
+		return &net.UnixAddr{Net: "unix", Name: sa.Name}
+	}
+	return &net.UnixAddr{Net: "unix"}
 }

@@ -31,3 +31,18 @@ func socket() (int, error) {
 	}
 	return fd, err
 }
+
+func accept(fd int) (int, unix.Sockaddr, error) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	n, sa, err := unix.Accept(fd)
+	if err == nil {
+		unix.CloseOnExec(n)
+	}
+	return n, sa, err
+}
+
+func tune(fd int) {
+	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+}

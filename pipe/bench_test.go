@@ -338,21 +338,3 @@ func python(b *testing.B, what string) {
 	}
 	b.ReportMetric(seconds/float64(b.N)*1e9, "ns/op")
 }
-
-// An idle connection costs no CPU. The child waits for ever; so do we, in many goroutines.
-func BenchmarkIdle(b *testing.B) {
-	near, _ := ends(b, 100)
-	for _, c := range near {
-		go c.RecvBytes()
-	}
-	waitParked(b, "pipe.(*Conn).RecvBytes")
-	var before, after unix.Rusage
-	unix.Getrusage(unix.RUSAGE_SELF, &before)
-	const window = 500 * time.Millisecond
-	time.Sleep(window)
-	unix.Getrusage(unix.RUSAGE_SELF, &after)
-	used := after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano()
-	b.ReportMetric(float64(used)/float64(window)*100, "%CPU")
-	for b.Loop() {
-	}
-}

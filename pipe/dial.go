@@ -119,13 +119,16 @@ func takeNet(nc net.Conn) (*wire.Conn, error) {
 
 // takeSocket makes a wire of a duplicate of a socket.
 func takeSocket(raw syscall.RawConn) (*wire.Conn, error) {
-	var fd int
-	var err error
-	if e := raw.Control(func(own uintptr) { fd, err = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0) }); e != nil {
-		return nil, e
-	}
+	fd, err := dup(raw)
 	if err != nil {
-		return nil, os.NewSyscallError("fcntl", err)
+		return nil, err
 	}
 	return wire.New(fd)
+}
+
+func dup(raw syscall.RawConn) (fd int, err error) {
+	if e := raw.Control(func(own uintptr) { fd, err = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0) }); e != nil {
+		return -1, e
+	}
+	return fd, os.NewSyscallError("fcntl", err)
 }

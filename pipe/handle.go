@@ -13,7 +13,7 @@ import (
 // moved is what travels beside a connection's descriptor.
 type moved struct {
 	Direction direction
-	Max       int64
+	Max       int
 	Unread    []byte // received and not read here
 	Starts    []int  // of the messages in Unread that have descriptors
 	Counts    []int  // how many each of them has; they follow the connection's own
@@ -45,7 +45,7 @@ func (c *Conn) HandOver(e *handover.Encoder) error {
 	e.OnDrop(c.w.AbortMove)
 	e.OnSent(func() { c.Close() })
 
-	m := moved{Direction: c.direction, Max: c.max.Load(), Unread: backlog.Bytes, Starts: backlog.Starts}
+	m := moved{Direction: c.direction, Max: int(c.max.Load()), Unread: backlog.Bytes, Starts: backlog.Starts}
 	fds := make([]int, 0, 1)
 	fd, err := c.w.Dup()
 	if err != nil {
@@ -108,6 +108,6 @@ func (c *Conn) TakeOver(d *handover.Decoder) (err error) {
 		return err
 	}
 	c.w, c.direction = w, m.Direction
-	c.max.Store(m.Max)
+	c.max.Store(int64(m.Max))
 	return nil
 }

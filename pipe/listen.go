@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/go-multiproc/multiproc/internal/waitable"
 	"github.com/go-multiproc/multiproc/internal/wire"
 )
@@ -31,12 +33,13 @@ const (
 // Clients are accepted and authenticated as they come, beside each other, whether somebody is in Accept or not: a client that is slow or
 // silent holds up nobody else.
 type Listener struct {
-	inner net.Listener
-	addr  net.Addr
-	path  string      // of the socket file, absolute; "" on TCP
-	file  os.FileInfo // what Listen made there
-	auth  *authenticator
-	o     Options
+	socket *os.File // listens
+	raw    syscall.RawConn
+	addr   net.Addr
+	path   string      // of the socket file, absolute; "" on TCP
+	file   os.FileInfo // what Listen made there
+	auth   *authenticator
+	o      Options
 
 	mu         sync.Mutex
 	changed    sync.Cond   // results, closed
@@ -101,8 +104,12 @@ func listen(network, address string, o Options) (*Listener, error) {
 		}
 		return nil, err
 	}
-	l := &Listener{inner: inner, addr: inner.Addr(), o: o}
+	defer inner.Close()
+	l := &Listener{addr: inner.Addr(), o: o}
 	l.changed.L = &l.mu
+	if err := l.take(inner); err != nil {
+		return nil, err
+	}
 	if o.AuthKey != nil {
 		l.auth = newAuthenticator(o)
 	}
@@ -113,18 +120,34 @@ func listen(network, address string, o Options) (*Listener, error) {
 			l.file, err = os.Lstat(l.path)
 		}
 		if err != nil {
-			inner.Close()
+			l.socket.Close()
 			return nil, err
 		}
 		if l.file.Mode().Perm() != 0o600 {
 			if err := os.Chmod(l.path, 0o600); err != nil {
 				l.removeFile()
-				inner.Close()
+				l.socket.Close()
 				return nil, err
 			}
 		}
 	}
 	return l, nil
+}
+
+// take takes the socket out of a listener of package net. With that one each client would need two descriptors for a moment, its own and ours,
+// and be lost if there is one only.
+func (l *Listener) take(inner net.Listener) error {
+	raw, err := inner.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return err
+	}
+	fd, err := dup(raw)
+	if err != nil {
+		return err
+	}
+	l.socket = os.NewFile(uintptr(fd), "listener") // non-blocking, as net made it
+	l.raw, err = l.socket.SyscallConn()
+	return err
 }
 
 // explainInUse says what stands in the way of a socket file.
@@ -150,11 +173,10 @@ func explainInUse(path, target string) error {
 // serve accepts until the Listener is closed.
 func (l *Listener) serve() {
 	for l.room() {
-		nc, err := l.inner.Accept()
+		c, err := l.next()
 		if err == nil {
-			if err = l.admit(nc); err == nil {
-				continue
-			}
+			l.admit(c)
+			continue
 		}
 		// Out of descriptors, most likely, and the next try would tell the same. So it waits until somebody has
 		// seen the error; Accept's caller knows better than a timer when to go on.
@@ -191,31 +213,57 @@ func (l *Listener) room() bool {
 	return false
 }
 
-// admit begins with a client. It owns nc.
-func (l *Listener) admit(nc net.Conn) error {
-	local, remote := nc.LocalAddr(), nc.RemoteAddr()
-	w, err := takeNet(nc)
+// next accepts a client.
+func (l *Listener) next() (*Conn, error) {
+	var fd int
+	var from unix.Sockaddr
+	var errno error
+	err := l.raw.Read(func(socket uintptr) bool {
+		for {
+			fd, from, errno = accept(int(socket))
+			switch errno {
+			case unix.EINTR, unix.ECONNABORTED: // the latter came and went while it was in the queue
+				continue
+			}
+			return errno != unix.EAGAIN
+		}
+	})
 	if err != nil {
-		return err
+		return nil, err
+	}
+	if errno != nil {
+		return nil, os.NewSyscallError("accept", errno)
+	}
+	local := l.addr
+	if l.path == "" {
+		tune(fd)
+		if sa, err := unix.Getsockname(fd); err == nil { // which of our addresses it came to
+			local = address(sa)
+		}
+	}
+	w, err := wire.New(fd)
+	if err != nil {
+		return nil, err
 	}
 	c := newConn(w, bothWays, l.o.MaxMessage)
-	c.local, c.remote = local, remote
-	if local.Network() == "unix" {
-		c.local = l.addr
-	}
+	c.local, c.remote = local, address(from)
+	return c, nil
+}
+
+// admit begins with a client.
+func (l *Listener) admit(c *Conn) {
 	if l.auth == nil {
 		l.put(result{conn: c})
-		return nil
+		return
 	}
 	l.mu.Lock()
-	l.handshakes = append(l.handshakes, handshake{w, time.Now()})
+	l.handshakes = append(l.handshakes, handshake{c.w, time.Now()})
 	closed := l.closed
 	l.mu.Unlock()
 	if closed {
-		w.Close()
+		c.Close()
 	}
 	l.workers.Go(func() { l.authenticate(c) })
-	return nil
 }
 
 // authenticate runs the handshake with one client.
@@ -330,7 +378,7 @@ func (l *Listener) Close() error {
 	l.wakes.Wake()
 
 	err := l.removeFile() // while the socket still says whose file it is
-	if e := l.inner.Close(); err == nil {
+	if e := l.socket.Close(); err == nil {
 		err = e
 	}
 	l.workers.Wait()

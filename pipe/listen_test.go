@@ -8,7 +8,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -635,36 +634,4 @@ func TestAnswersAccepted(t *testing.T) {
 			}
 		})
 	}
-}
-
-func ExampleListen() {
-	dir, _ := os.MkdirTemp("", "")
-	defer os.RemoveAll(dir)
-	o := pipe.Options{AuthKey: []byte("secret")}
-	l, err := pipe.Listen("unix", filepath.Join(dir, "socket"), o)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer l.Close()
-
-	go func() { // another process, most likely
-		c, err := pipe.Dial(context.Background(), "unix", l.Addr().String(), o)
-		if err != nil {
-			return
-		}
-		defer c.Close()
-		c.Send([]int{111, 222, 333})
-	}()
-
-	c, err := l.Accept()
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer c.Close()
-	var numbers []int
-	err = c.Recv(&numbers)
-	fmt.Println(numbers, err)
-	// Output: [111 222 333] <nil>
 }
