@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	// No slice ends while these tests run, in whatever process: who needs one to
 	// end hangs, and is found.
 	minSlice, maxSlice = time.Hour, time.Hour
-	reexec.Main(m, map[string]reexec.Helper{"stress": helperStress})
+	reexec.Main(m, map[string]reexec.Helper{"stress": helperStress, "lock": helperLock})
 }
 
 // stuck is how long nothing at all may happen.
@@ -395,38 +395,44 @@ func TestStressStrangers(t *testing.T) {
 	}
 }
 
-// Goroutines share a process's queue through handles that are closed and opened
-// all the time, beside other processes.
-func TestStressHandles(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	h := segment(t)
-	s := newStress(h, t.Errorf)
-	fd, err := h.Reopen()
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := os.NewFile(uintptr(fd), "segment")
-	defer file.Close()
-	var ps []*reexec.Process
-	for range 2 {
-		p := reexec.Start(t, "stress", []*os.File{file})
-		p.Line()
-		ps = append(ps, p)
-	}
-	var wg sync.WaitGroup
-	s.run(&wg, func() *Mutex { return At(h, 0) }, 2, seed)
-	s.churn(&wg, int(file.Fd()), seed+1)
-	s.finish(t, stressTime(), &wg)
-	for _, p := range ps {
-		p.Say("stop")
-		if l := p.Line(); l != "stopped" {
-			t.Error(l)
-		}
-		p.Done()
-	}
-	if err := At(h, 0).Close(); err != nil {
-		t.Error(err)
+// The same with real processes; and goroutines that share a process's queue
+// through handles that are closed and opened all the time.
+func TestStressProcesses(t *testing.T) {
+	for _, what := range []string{"run", "churn"} {
+		t.Run(what, func(t *testing.T) {
+			seed := uint64(time.Now().UnixNano())
+			t.Logf("seed %d", seed)
+			h := segment(t)
+			s := newStress(h, t.Errorf)
+			fd, err := h.Reopen()
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := os.NewFile(uintptr(fd), "segment")
+			defer file.Close()
+			var ps []*reexec.Process
+			for range 2 {
+				p := reexec.Start(t, "stress", []*os.File{file}, what)
+				p.Line()
+				ps = append(ps, p)
+			}
+			var wg sync.WaitGroup
+			s.run(&wg, func() *Mutex { return At(h, 0) }, 2, seed)
+			if what == "churn" {
+				s.churn(&wg, int(file.Fd()), seed+1)
+			}
+			s.finish(t, stressTime(), &wg)
+			for _, p := range ps {
+				p.Say("stop")
+				if l := p.Line(); l != "stopped" {
+					t.Error(l)
+				}
+				p.Done()
+			}
+			if err := At(h, 0).Close(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
@@ -490,16 +496,28 @@ func (s *stress) turnClosing(m *Mutex, r *rand.Rand) {
 	}
 }
 
-// helperStress takes part with the segment in descriptor 3, which it opens and
-// closes all the time, until its input ends.
-func helperStress([]string) int {
+// helperStress takes part with the segment in descriptor 3 until its input ends.
+func helperStress(args []string) int {
 	var bad atomic.Bool
-	s := &stress{fail: func(format string, args ...any) {
+	fail := func(format string, args ...any) {
 		fmt.Printf(format+"\n", args...)
 		bad.Store(true)
-	}}
+	}
+	seed := uint64(os.Getpid())
+	var s *stress
 	var wg sync.WaitGroup
-	s.churn(&wg, 3, uint64(os.Getpid()))
+	if args[0] == "churn" {
+		s = &stress{fail: fail}
+		s.churn(&wg, 3, seed)
+	} else {
+		h, err := seg.Attach(3, "", "test", "", false)
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		s = newStress(h, fail)
+		s.run(&wg, func() *Mutex { return At(h, 0) }, 2, seed)
+	}
 	fmt.Println("ready")
 	bufio.NewReader(os.Stdin).ReadString('\n')
 	s.stop.Store(true)

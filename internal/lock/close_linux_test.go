@@ -1,0 +1,104 @@
+package lock
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/go-multiproc/multiproc/internal/reexec"
+	"github.com/go-multiproc/multiproc/internal/seg"
+)
+
+// helperLock opens the segment in descriptor 3, takes its lock, and ends with its
+// input.
+func helperLock([]string) int {
+	h, err := seg.Attach(3, "", "test", "", false)
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	m := At(h, 0)
+	fmt.Println(m.Lock(context.Background(), User))
+	bufio.NewReader(os.Stdin).ReadString('\n')
+	return 0
+}
+
+// late is a lock to which something happens at the last moment of its closing
+// when there is a way to the memory yet.
+type late struct {
+	*Mutex
+	happens func()
+}
+
+func (l late) Quiesce() func([]byte) {
+	resume := l.Mutex.Quiesce()
+	l.happens()
+	return resume
+}
+
+// Whatever this process has of a lock when its last handle closes, the others
+// have the lock then, sound, and at once.
+func TestCloseLeavesLockToOthers(t *testing.T) {
+	tests := []struct {
+		name    string
+		happens func(m, b *Mutex)
+	}{
+		{"nothing, but that the holder unlocks", func(m, b *Mutex) {
+			if err := b.Unlock(); err != nil {
+				t.Error(err)
+			}
+		}},
+		{"somebody takes it without a look at closed", func(m, b *Mutex) {
+			if err := b.Unlock(); err != nil {
+				t.Error(err)
+			}
+			for w := m.load(); ; w = m.load() {
+				if !w.free() { // the helper is quicker, and waits no more
+					return
+				}
+				if m.cas(w, w.takenBy(m.own|user)) {
+					return
+				}
+			}
+		}},
+		{"a goroutine has got the wake-up, and gives up", func(m, b *Mutex) {
+			for w := m.load(); !m.cas(w, w.released()); w = m.load() {
+			}
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			h := segment(t)
+			m, b := At(h, 0), stranger(t, h)
+			if err := b.Lock(t.Context(), User); err != nil {
+				t.Fatal(err)
+			}
+			fd, err := h.Reopen()
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := os.NewFile(uintptr(fd), "segment")
+			defer file.Close()
+			other := reexec.Start(t, "lock", []*os.File{file})
+			within(t, "the other process waits", func() bool { return m.load().waiters() })
+			if err := h.Close(late{m, func() { tt.happens(m, b) }}); err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan error, 1)
+			go func() {
+				l, err := other.Out.ReadString('\n')
+				if err == nil && l != "<nil>\n" {
+					err = errors.New(l)
+				}
+				done <- err
+			}()
+			if err := comes(t, "the other process", done); err != nil {
+				t.Error(err)
+			}
+			other.Done()
+		})
+	}
+}
