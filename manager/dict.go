@@ -6,7 +6,6 @@ import (
 	"iter"
 	"reflect"
 	"runtime"
-	"strconv"
 
 	"github.com/go-multiproc/multiproc/internal/handover"
 	"github.com/go-multiproc/multiproc/internal/store"
@@ -84,18 +83,30 @@ func (d *Dict[K, V]) TakeOver(dec *handover.Decoder) error {
 // begin begins a call.
 func (d *Dict[K, V]) begin(op uint64) (*remote, *call, error) { return d.h.begin("Dict", op) }
 
-// beginKey begins a call about one key.
+// beginKey begins a call about one key. The key is returned as the request has it.
 func (d *Dict[K, V]) beginKey(op uint64, k K) (*remote, *call, []byte, error) {
-	var buf [64]byte
-	key, err := encodeKey(buf[:0], k)
-	if err != nil {
-		return nil, nil, nil, err
-	}
 	r, cl, err := d.begin(op)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	return r, cl.bytes(key), key, nil
+	key, err := addKey(cl, k)
+	if err != nil {
+		cl.free()
+		return nil, nil, nil, err
+	}
+	return r, cl, key, nil
+}
+
+// addKey adds a key to a request, and returns it as the request has it; it is good until the next addition.
+func addKey[K comparable](cl *call, k K) ([]byte, error) {
+	from := len(cl.out)
+	b, err := appendKey(cl.out, k)
+	if err != nil {
+		return nil, err
+	}
+	cl.out = b
+	cl.items++
+	return b[from:], nil
 }
 
 // Get returns the value of k; ok is false if there is none.
@@ -140,18 +151,17 @@ func (d *Dict[K, V]) Set(ctx context.Context, k K, v V) error {
 		return err
 	}
 	defer runtime.KeepAlive(d)
-	var buf [64]byte
-	ev, err := encodeValue(r.client, buf[:0], v, "value")
-	if err != nil {
-		cl.free()
-		return err
-	}
-	defer ev.release()
 	if err := r.mayChange(key); err != nil {
 		cl.free()
 		return err
 	}
-	return r.doNothingElse(ctx, cl.value(ev))
+	holds, err := addValue(r.client, cl, v, "value", -1)
+	if err != nil {
+		cl.free()
+		return err
+	}
+	defer releaseAll(holds)
+	return r.doNothingElse(ctx, cl)
 }
 
 // Delete removes k, and reports whether it was there.
@@ -205,11 +215,12 @@ func (d *Dict[K, V]) Update(ctx context.Context, k K, f func(v V, ok bool) (V, e
 		cl.free()
 		return zero, err
 	}
+	note := leased{r.id, string(key)}
 	rep, err := r.do(ctx, cl)
 	if err != nil {
 		return zero, err
 	}
-	defer r.noteUpdate(key)()
+	defer c.noteUpdate(note)()
 	lease := cl.id
 	committed := false
 	defer func() {
@@ -228,13 +239,13 @@ func (d *Dict[K, V]) Update(ctx context.Context, k K, f func(v V, ok bool) (V, e
 	if err := ctx.Err(); err != nil {
 		return zero, err
 	}
-	var buf [64]byte
-	ev, err := encodeValue(c, buf[:0], v, "value")
+	cl = newCall(opDictCommit).uint(lease)
+	holds, err := addValue(c, cl, v, "value", -1)
 	if err != nil {
+		cl.free()
 		return zero, err
 	}
-	defer ev.release()
-	cl = newCall(opDictCommit).uint(lease).value(ev)
+	defer releaseAll(holds)
 	if err := r.doNothingElse(ctx, cl); err != nil {
 		return zero, err
 	}
@@ -280,13 +291,10 @@ func readOne[V any](c *client, rep *reply) (v V, ok bool, err error) {
 }
 
 func addKeys[K comparable](cl *call, keys []K) error {
-	var buf [64]byte
 	for _, k := range keys {
-		key, err := encodeKey(buf[:0], k)
-		if err != nil {
+		if _, err := addKey(cl, k); err != nil {
 			return err
 		}
-		cl.bytes(key)
 	}
 	return nil
 }
@@ -299,33 +307,24 @@ func (d *Dict[K, V]) BatchSet(ctx context.Context, entries map[K]V) error {
 		return err
 	}
 	defer runtime.KeepAlive(d)
-	var holds encoded
-	defer holds.release()
-	var kbuf, vbuf [64]byte
+	var holds []*remote
+	defer func() { releaseAll(holds) }()
 	for k, v := range entries {
-		key, err := encodeKey(kbuf[:0], k)
+		key, err := addKey(cl, k)
 		if err == nil {
 			err = r.mayChange(key)
 		}
-		var ev encoded
 		if err == nil {
-			ev, err = encodeValue(r.client, vbuf[:0], v, rootOf(k))
+			var more []*remote
+			more, err = addValue(r.client, cl, v, "value", -1)
+			holds = append(holds, more...)
 		}
 		if err != nil {
 			cl.free()
-			return err
+			return fmt.Errorf("%w (of key %v)", err, k)
 		}
-		holds.holds = append(holds.holds, ev.holds...)
-		cl.bytes(key).value(ev)
 	}
 	return r.doNothingElse(ctx, cl)
-}
-
-func rootOf(k any) string {
-	if s, ok := k.(string); ok {
-		return "entries[" + strconv.Quote(s) + "]"
-	}
-	return fmt.Sprintf("entries[%v]", k)
 }
 
 // BatchDelete removes all the keys, in one round trip and at one moment, and returns how many were there. It waits as BatchSet does.
@@ -335,9 +334,8 @@ func (d *Dict[K, V]) BatchDelete(ctx context.Context, keys []K) (int, error) {
 		return 0, err
 	}
 	defer runtime.KeepAlive(d)
-	var buf [64]byte
 	for _, k := range keys {
-		key, err := encodeKey(buf[:0], k)
+		key, err := addKey(cl, k)
 		if err == nil {
 			err = r.mayChange(key)
 		}
@@ -345,7 +343,6 @@ func (d *Dict[K, V]) BatchDelete(ctx context.Context, keys []K) (int, error) {
 			cl.free()
 			return 0, err
 		}
-		cl.bytes(key)
 	}
 	return r.doInt(ctx, cl)
 }

@@ -53,23 +53,3 @@ func TestDict(t *testing.T) {
 		t.Errorf("Len = %v, %v", n, err)
 	}
 }
-
-func BenchmarkDict(b *testing.B) {
-	m := start(b, manager.Options{})
-	d, err := manager.NewDict[string, int](m)
-	if err != nil {
-		b.Fatal(err)
-	}
-	ctx := b.Context()
-	b.Run("Set", func(b *testing.B) {
-		for b.Loop() {
-			d.Set(ctx, "a", 1)
-		}
-	})
-	b.Run("Get", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			d.Get(ctx, "a")
-		}
-	})
-}

@@ -1,7 +1,9 @@
 package manager
 
 import (
+	"io"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/go-multiproc/multiproc/internal/store"
@@ -25,12 +27,9 @@ func Connections() int {
 func FeedServer(payloads [][]byte) (sent []byte, err error) {
 	st := store.New(store.Options{})
 	defer st.Close()
-	a, b := net.Pipe()
-	defer a.Close()
-	defer b.Close()
+	conn := new(scriptedConn)
 	sv := &server{store: st, stopping: make(chan struct{}), stop: func(string) {}}
-	s := sv.newSession(a)
-	s.writing = true // into memory only
+	s := sv.newSession(conn)
 	s.store = st.NewSession()
 	for _, p := range payloads {
 		if err = s.request(p); err != nil {
@@ -39,12 +38,72 @@ func FeedServer(payloads [][]byte) (sent []byte, err error) {
 	}
 	s.cancel()
 	s.work.Wait()
+	s.flush()
 	s.store.End()
-	return s.out, err
+	return conn.written, err
 }
 
-// Hello and requests, as the fuzzers' seeds.
+// ReadHellos reads both hellos.
 func ReadHellos(b []byte) {
 	readClientHello(b)
 	readServerHello(b)
+}
+
+// scriptedConn is a connection that yields fixed bytes and then ends, and keeps what it is given.
+type scriptedConn struct {
+	net.Conn // panics where nothing is expected
+	rest     []byte
+	mu       sync.Mutex
+	written  []byte
+}
+
+func (c *scriptedConn) Read(b []byte) (int, error) {
+	if len(c.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(b, c.rest)
+	c.rest = c.rest[n:]
+	return n, nil
+}
+
+func (c *scriptedConn) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.written = append(c.written, b...)
+	return len(b), nil
+}
+
+func (c *scriptedConn) Close() error                    { return nil }
+func (c *scriptedConn) SetReadDeadline(time.Time) error { return nil }
+
+// A ScriptedClient has handles to objects 1, 2 and 3 of a server that says what it says whatever it is asked.
+type ScriptedClient struct {
+	Manager *Manager
+	Dict    *Dict[string, any]
+	Lists   *List[*List[int]]
+	Strings *Dict[int, []string]
+}
+
+// Scripted returns a client whose server says b.
+func Scripted(b []byte) ScriptedClient {
+	c := &client{
+		target:    target{network: "unix", address: "/scripted", max: 1 << 20},
+		ready:     make(chan struct{}),
+		lead:      make(chan struct{}, 1),
+		cancel:    func() {},
+		users:     1,
+		pending:   map[uint64]*call{},
+		objects:   map[store.ID]*remote{},
+		updates:   map[leased]uint64{},
+		stream:    newStream(&scriptedConn{rest: b}, 1<<20+envelope),
+		server:    serverHello{version: version, max: 1 << 20},
+		connected: true,
+	}
+	close(c.ready)
+	s := ScriptedClient{new(Manager), new(Dict[string, any]), new(List[*List[int]]), new(Dict[int, []string])}
+	s.Manager.attach(c, nil)
+	attach(s.Dict, &s.Dict.h, c.adopt(1, 1))
+	attach(s.Lists, &s.Lists.h, c.adopt(2, 1))
+	attach(s.Strings, &s.Strings.h, c.adopt(3, 1))
+	return s
 }

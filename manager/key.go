@@ -8,27 +8,51 @@ import (
 	"github.com/go-multiproc/multiproc/internal/codec"
 )
 
-// encodeKey returns a key in its deterministic encoding, so that equal keys are equal bytes. buf is memory that it may use.
-func encodeKey[K comparable](buf []byte, k K) ([]byte, error) {
-	// The usual keys without reflection; the bytes are those of MarshalKey.
-	switch k := any(k).(type) {
-	case string:
-		return appendText(buf, k), nil
-	case int:
-		return appendInt(buf, int64(k)), nil
-	case int64:
-		return appendInt(buf, k), nil
-	case uint64:
-		return appendUint(buf, k), nil
+// appendKey appends a key, as a byte string with its deterministic encoding: equal keys are equal bytes.
+func appendKey[K comparable](b []byte, k K) ([]byte, error) {
+	if b, ok := appendSimple(b, k); ok {
+		return b, nil
 	}
-	b, err := codec.MarshalKey(k)
+	e, err := codec.MarshalKey(k)
 	if err != nil {
-		return nil, fmt.Errorf("manager: key: %w", err)
+		return b, fmt.Errorf("manager: key: %w", err)
 	}
-	return b, nil
+	return appendBytes(b, e), nil
+}
+
+// appendSimple appends a byte string with the encoding of v, if v is of one of the usual types. That takes neither
+// reflection nor memory; the bytes are those of package codec, which encodes such values in only one way.
+func appendSimple[V any](b []byte, v V) ([]byte, bool) {
+	at := len(b)
+	switch v := any(v).(type) {
+	case string:
+		b = appendHead(b, codec.Bytes, uint64(headSize(len(v))+len(v)))
+		return appendText(b, v), true
+	case int:
+		b = appendInt(append(b, 0), int64(v))
+	case int64:
+		b = appendInt(append(b, 0), v)
+	case uint64:
+		b = appendUint(append(b, 0), v)
+	case bool:
+		b = appendBool(append(b, 0), v)
+	default:
+		return b, false
+	}
+	b[at] = byte(codec.Bytes)<<5 | byte(len(b)-at-1) // at most nine bytes
+	return b, true
+}
+
+// headSize is the size of the head of a string of n bytes.
+func headSize(n int) int {
+	var b [9]byte
+	return len(appendHead(b[:0], codec.Text, uint64(n)))
 }
 
 func decodeKey[K comparable](b []byte) (k K, err error) {
+	if decodeSimple(b, &k) {
+		return k, nil
+	}
 	if err := codec.Unmarshal(b, &k); err != nil {
 		return k, fmt.Errorf("manager: a key of the dict is no %T: %w", k, err)
 	}

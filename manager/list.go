@@ -78,17 +78,19 @@ func (l *List[T]) Append(ctx context.Context, v ...T) error {
 		return err
 	}
 	defer runtime.KeepAlive(l)
-	var holds encoded
-	defer holds.release()
-	var buf [64]byte
+	if len(v) == 0 {
+		cl.free()
+		return ctx.Err()
+	}
+	var holds []*remote
+	defer func() { releaseAll(holds) }()
 	for i, v := range v {
-		ev, err := encodeValue(r.client, buf[:0], v, indexed("v", i))
+		more, err := addValue(r.client, cl, v, "v", i)
 		if err != nil {
 			cl.free()
 			return err
 		}
-		holds.holds = append(holds.holds, ev.holds...)
-		cl.value(ev)
+		holds = append(holds, more...)
 	}
 	return r.doNothingElse(ctx, cl)
 }
@@ -132,14 +134,13 @@ func (l *List[T]) put(ctx context.Context, op uint64, i int, v T) error {
 		return err
 	}
 	defer runtime.KeepAlive(l)
-	var buf [64]byte
-	ev, err := encodeValue(r.client, buf[:0], v, "value")
+	holds, err := addValue(r.client, cl.int(int64(i)), v, "value", -1)
 	if err != nil {
 		cl.free()
 		return err
 	}
-	defer ev.release()
-	return r.doNothingElse(ctx, cl.int(int64(i)).value(ev))
+	defer releaseAll(holds)
+	return r.doNothingElse(ctx, cl)
 }
 
 // Snapshot returns all the values as they are at one moment.

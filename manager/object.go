@@ -160,10 +160,8 @@ type leased struct {
 
 // noteUpdate notes that this goroutine holds the lease of a key, until done. Only one does at any time, but the next may begin before
 // the last has taken its note away.
-func (r *remote) noteUpdate(key []byte) (done func()) {
+func (c *client) noteUpdate(k leased) (done func()) {
 	me := goroutine()
-	c := r.client
-	k := leased{r.id, string(key)}
 	c.mu.Lock()
 	c.updates[k] = me
 	c.mu.Unlock()

@@ -16,32 +16,35 @@ import (
 type encoded struct {
 	data  []byte
 	refs  []store.ID
-	holds []*remote // keep the mentioned objects until the request is queued
+	holds []*remote // on the mentioned objects
 }
 
-func (v *encoded) release() {
-	for _, r := range v.holds {
+// addValue adds a value to a request; in errors it is called root, or root[i] if i is not negative. What it mentions is in
+// holds, which must be released once the request is queued: then every release of a reference is behind it.
+func addValue[V any](c *client, cl *call, v V, root string, i int) (holds []*remote, err error) {
+	if b, ok := appendSimple(cl.out, v); ok {
+		cl.out = b
+		cl.items++
+		return nil, nil
+	}
+	if i >= 0 {
+		root = indexed(root, i)
+	}
+	e, err := encodeValue(c, v, root)
+	if err == nil {
+		cl.value(e)
+	}
+	return e.holds, err
+}
+
+func releaseAll(holds []*remote) {
+	for _, r := range holds {
 		r.release()
 	}
-	v.holds = nil
 }
 
-// encodeValue encodes a value for objects of client c. The caller must release it once the request is queued, behind
-// which every release then comes.
-func encodeValue[V any](c *client, buf []byte, v V, root string) (encoded, error) {
-	// The usual values without reflection; the bytes are those of the codec.
-	switch v := any(v).(type) {
-	case string:
-		return encoded{data: appendText(buf, v)}, nil
-	case int:
-		return encoded{data: appendInt(buf, int64(v))}, nil
-	case int64:
-		return encoded{data: appendInt(buf, v)}, nil
-	case uint64:
-		return encoded{data: appendUint(buf, v)}, nil
-	case bool:
-		return encoded{data: appendBool(buf, v)}, nil
-	}
+// encodeValue encodes a value for objects of client c.
+func encodeValue[V any](c *client, v V, root string) (encoded, error) {
 	if !holdsHandles(reflect.TypeFor[V]()) {
 		m, err := handover.Marshal(v, root, handover.NoHandles(storedVerb))
 		if err != nil {
@@ -53,7 +56,7 @@ func encodeValue[V any](c *client, buf []byte, v V, root string) (encoded, error
 	box := &valueBox[V]{v, &inValue{client: c, sending: &sending}}
 	m, err := handover.Marshal(box, root, handover.NoDescriptors(storedVerb))
 	if err != nil {
-		sending.release()
+		releaseAll(sending.holds)
 		return encoded{}, fmt.Errorf("manager: %w", err)
 	}
 	sending.data = m.Data[len(boxHead):]
@@ -65,6 +68,9 @@ const storedVerb = "be stored in a manager's object"
 
 // decodeValue decodes what a reply says of a value. It takes the references over.
 func decodeValue[V any](c *client, data []byte, refs []store.ID) (v V, err error) {
+	if len(refs) == 0 && decodeSimple(data, &v) {
+		return v, nil
+	}
 	arrived := make(map[store.ID]*remote, len(refs))
 	for _, id := range refs {
 		if r := arrived[id]; r != nil {
@@ -77,7 +83,7 @@ func decodeValue[V any](c *client, data []byte, refs []store.ID) (v V, err error
 	if holdsHandles(reflect.TypeFor[V]()) {
 		v, err = openBox[V](&inValue{client: c, arrived: arrived}, data)
 	} else {
-		err = decodePlain(data, &v)
+		err = codec.Unmarshal(data, &v)
 	}
 	for _, r := range arrived {
 		r.release() // those that became handles have holds of their own
@@ -89,7 +95,8 @@ func decodeValue[V any](c *client, data []byte, refs []store.ID) (v V, err error
 	return v, nil
 }
 
-func decodePlain[V any](data []byte, v *V) error {
+// decodeSimple decodes what appendSimple wrote. What it does not know it leaves to package codec.
+func decodeSimple[V any](data []byte, v *V) bool {
 	r := itemReader{b: data}
 	switch p := any(v).(type) {
 	case *string:
@@ -98,15 +105,15 @@ func decodePlain[V any](data []byte, v *V) error {
 		*p = int(r.int())
 	case *int64:
 		*p = r.int()
+	case *uint64:
+		*p = r.uint()
 	case *bool:
 		*p = r.bool()
 	default:
-		return codec.Unmarshal(data, v)
+		return false
 	}
-	if r.end(); r.err == nil {
-		return nil
-	}
-	return codec.Unmarshal(data, v) // null for one, and for the error's words
+	r.end()
+	return r.err == nil
 }
 
 // A valueBox is a value on its way into or out of a container, with what the handles in it have to know. It is itself a handle to

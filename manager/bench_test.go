@@ -1,0 +1,94 @@
+package manager_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/go-multiproc/multiproc/manager"
+)
+
+func benchDict(b *testing.B) *manager.Dict[string, int] {
+	b.Helper()
+	d, err := manager.NewDict[string, int](start(b, manager.Options{}))
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := d.Set(b.Context(), "a", 1); err != nil {
+		b.Fatal(err)
+	}
+	return d
+}
+
+// One round trip to the server process, beside a map under a mutex.
+func BenchmarkDict(b *testing.B) {
+	d := benchDict(b)
+	ctx := b.Context()
+	b.Run("Get", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, _, err := d.Get(ctx, "a"); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("Set", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := d.Set(ctx, "a", 1); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("Update", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := d.Update(ctx, "a", func(n int, _ bool) (int, error) { return n + 1, nil }); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("map and mutex", func(b *testing.B) {
+		var mu sync.Mutex
+		m := map[string]int{}
+		for b.Loop() {
+			mu.Lock()
+			m["a"]++
+			mu.Unlock()
+		}
+	})
+}
+
+// Sixteen goroutines on one connection; the time is that of one call among them.
+func BenchmarkSixteenGoroutines(b *testing.B) {
+	d := benchDict(b)
+	ctx := b.Context()
+	const goroutines = 16
+	var wg sync.WaitGroup
+	for range goroutines {
+		wg.Go(func() {
+			for range b.N / goroutines {
+				if _, _, err := d.Get(ctx, "a"); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// A thousand entries in one round trip; the time is that of one entry.
+func BenchmarkBatchSet(b *testing.B) {
+	d := benchDict(b)
+	ctx := b.Context()
+	entries := map[string]int{}
+	for i := range 1000 {
+		entries[fmt.Sprint(i)] = i
+	}
+	b.ResetTimer()
+	for n := 0; n < b.N; n += len(entries) {
+		if err := d.BatchSet(ctx, entries); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,189 @@
+package manager_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"github.com/go-multiproc/multiproc/manager"
+)
+
+// conversation is what client and server say in docs/protocol.md, each as one stream of frames without the hellos.
+func conversation(f *testing.F) (client, server []byte) {
+	f.Helper()
+	doc, err := os.ReadFile("../docs/protocol.md")
+	if err != nil {
+		f.Fatal(err)
+	}
+	spaces := regexp.MustCompile(`\s`)
+	var said [2][][]byte
+	for _, block := range strings.Split(string(doc), "```") {
+		from := -1
+		var text string
+		end := func() {
+			if b, err := hex.DecodeString(spaces.ReplaceAllString(text, "")); err == nil && from >= 0 {
+				said[from] = append(said[from], b)
+			}
+			text = ""
+		}
+		for line := range strings.Lines(block) {
+			switch {
+			case strings.HasPrefix(line, "C→S"):
+				end()
+				from = 0
+			case strings.HasPrefix(line, "S→C"):
+				end()
+				from = 1
+			default:
+				text += line
+			}
+		}
+		end()
+	}
+	if len(said[0]) < 10 || len(said[1]) < 10 {
+		f.Fatalf("docs/protocol.md has %d and %d frames", len(said[0]), len(said[1]))
+	}
+	return bytes.Join(said[0][1:], nil), bytes.Join(said[1][1:], nil)
+}
+
+func split(b []byte) (frames [][]byte) {
+	for len(b) >= 4 {
+		n := 4 + int(binary.BigEndian.Uint32(b))
+		if n > len(b) {
+			break
+		}
+		frames = append(frames, b[4:n])
+		b = b[n:]
+	}
+	return frames
+}
+
+// Whatever a client sends, the server answers with whole frames that hold one CBOR array each, or hangs up.
+func FuzzServerRequests(f *testing.F) {
+	client, _ := conversation(f)
+	f.Add(client)
+	for _, request := range []any{
+		[]any{1, 4, 1, "x"}, []any{2, 37, 1, []byte("a"), []byte("b"), []byte("c"), []any{[]byte("d"), []int{1, 1}}},
+		[]any{3, 40, 1}, []any{4, 39, 1, 1}, []any{5, 38, 1, []byte("a")}, []any{6, 8, 1}, []any{7, 70, 2},
+		[]any{8, 68, 2, -1, []byte("x")}, []any{9, 11, 3}, []any{0, 10, make([]byte, 16)},
+	} {
+		b, err := cbor.Marshal(request)
+		if err != nil {
+			f.Fatal(err)
+		}
+		client = append(client, framed(b)...)
+		f.Add(framed(b))
+	}
+	f.Add(client)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > 1<<16 {
+			return
+		}
+		frames := split(b)
+		sent, _ := manager.FeedServer(frames)
+		for len(sent) > 0 {
+			if len(sent) < 4 || int(binary.BigEndian.Uint32(sent)) > len(sent)-4 {
+				t.Fatalf("the server sends half a frame: %x", sent)
+			}
+			n := 4 + int(binary.BigEndian.Uint32(sent))
+			var reply []cbor.RawMessage
+			if err := cbor.Unmarshal(sent[4:n], &reply); err != nil || len(reply) < 2 {
+				t.Fatalf("the server sends %x: %v", sent[4:n], err)
+			}
+			sent = sent[n:]
+		}
+	})
+}
+
+// Whatever a server sends, calls end with a result or an error.
+func FuzzClientReplies(f *testing.F) {
+	_, server := conversation(f)
+	f.Add(server)
+	for _, reply := range []any{
+		[]any{1, 0, []byte{1}}, []any{1, 0, nil}, []any{1, 3, "x"}, []any{0, 9, "bye"}, []any{1, 0, 0, []byte{0x61, 0x61}, []byte{1}},
+		[]any{1, 0, []any{[]byte{0x9a, 0, 0, 0, 3, 1, 2, 7}, []int{7}}}, []any{1, 0, []any{[]byte{1}, []int{7, 7}}},
+	} {
+		b, err := cbor.Marshal(reply)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(framed(b))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for i, do := range []func(ctx context.Context, c manager.ScriptedClient) error{
+			func(ctx context.Context, c manager.ScriptedClient) error {
+				_, err := c.Manager.Stats(ctx)
+				return err
+			},
+			func(ctx context.Context, c manager.ScriptedClient) error {
+				_, _, err := c.Dict.Get(ctx, "a")
+				return err
+			},
+			func(ctx context.Context, c manager.ScriptedClient) error {
+				v, err := c.Lists.Pop(ctx, 0)
+				if v != nil {
+					v.Close()
+				}
+				return err
+			},
+			func(ctx context.Context, c manager.ScriptedClient) error {
+				_, err := c.Lists.Snapshot(ctx)
+				return err
+			},
+			func(ctx context.Context, c manager.ScriptedClient) error {
+				_, err := c.Strings.Snapshot(ctx)
+				return err
+			},
+			func(ctx context.Context, c manager.ScriptedClient) error {
+				_, err := c.Strings.BatchGet(ctx, []int{1, 2})
+				return err
+			},
+			func(ctx context.Context, c manager.ScriptedClient) error {
+				_, err := c.Dict.Update(ctx, "a", func(v any, ok bool) (any, error) { return v, nil })
+				return err
+			},
+			func(ctx context.Context, c manager.ScriptedClient) error {
+				return c.Dict.Each(ctx, func(string, any) error { return nil })
+			},
+		} {
+			c := manager.Scripted(b)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			begun := time.Now()
+			for n := 0; n < 100 && do(ctx, c) == nil; n++ {
+			}
+			if time.Since(begun) > patience/2 {
+				t.Errorf("call %d did not end", i)
+			}
+			cancel()
+			for _, closer := range []io.Closer{c.Dict, c.Lists, c.Strings, c.Manager} {
+				if err := closer.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+}
+
+func FuzzHello(f *testing.F) {
+	for _, hello := range []any{
+		[]any{"multiproc-manager", 1, 1, "name"},
+		[]any{"multiproc-manager", 1, make([]byte, 16), 1 << 20},
+		[]any{"multiproc-manager", 1, make([]byte, 16), 1 << 20, "later"},
+	} {
+		b, err := cbor.Marshal(hello)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) { manager.ReadHellos(b) })
+}
