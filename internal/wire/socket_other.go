@@ -37,9 +37,9 @@ func socketpair() ([2]int, error) {
 func yieldCPU() { runtime.Gosched() }
 
 type receiver struct {
-	spinner
-	step func(fd uintptr) bool // for RawConn.Read: true when done
-	try  func() bool
+	spinner Spinner
+	step    func(fd uintptr) bool // for RawConn.Read: true when done
+	try     func() bool
 
 	fd      int
 	tried   bool
@@ -51,7 +51,6 @@ type receiver struct {
 }
 
 func (r *receiver) init() {
-	r.spinner.init()
 	r.step, r.try = r.receive, r.receiveNow
 }
 
@@ -71,7 +70,7 @@ func (r *receiver) receive(fd uintptr) (done bool) {
 		return false
 	}
 	r.tried = true
-	return r.spin(r.try)
+	return r.spinner.Spin(r.try)
 }
 
 func (r *receiver) receiveNow() bool {
@@ -93,7 +92,7 @@ func (r *receiver) receiveNow() bool {
 
 func (r *receiver) finish() (n int, got received, errno syscall.Errno) {
 	if r.tried {
-		r.done()
+		r.spinner.Done()
 	}
 	r.b = nil
 	if r.oobn > 0 {

@@ -28,9 +28,9 @@ func yieldCPU() { unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
 
 // A receiver is one receive at a time. It lives in the Conn, so that a receive allocates nothing.
 type receiver struct {
-	spinner
-	step func(fd uintptr) bool // for RawConn.Read: true when done
-	try  func() bool
+	spinner Spinner
+	step    func(fd uintptr) bool // for RawConn.Read: true when done
+	try     func() bool
 
 	fd      uintptr
 	tried   bool
@@ -42,7 +42,6 @@ type receiver struct {
 }
 
 func (r *receiver) init() {
-	r.spinner.init()
 	r.step, r.try = r.receive, r.receiveNow
 }
 
@@ -69,7 +68,7 @@ func (r *receiver) receive(fd uintptr) (done bool) {
 		return false
 	}
 	r.tried = true
-	return r.spin(r.try)
+	return r.spinner.Spin(r.try)
 }
 
 // receiveNow tries once. It reports false if there was nothing.
@@ -104,7 +103,7 @@ func (r *receiver) receiveNow() bool {
 // finish returns what the receive did.
 func (r *receiver) finish() (n int, got received, errno syscall.Errno) {
 	if r.tried {
-		r.done()
+		r.spinner.Done()
 	}
 	r.iov.Base = nil
 	if r.msg.Controllen > 0 {

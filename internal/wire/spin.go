@@ -44,19 +44,16 @@ const warmFor = 500 * time.Microsecond
 
 func sinceStart() int64 { return int64(time.Since(start)) }
 
-// A spinner decides, for one Conn, whether to spin.
-type spinner struct {
+// A Spinner decides, for one connection, whether to spin. Its zero value is ready for use, by one goroutine at a time. A Conn has its own;
+// it is exported for those who read their descriptor themselves, so that all of a process share what is known of the others.
+type Spinner struct {
 	misses int // in a row
 	skip   int // reads to go without a try
 	slot   *atomic.Int64
 }
 
-func (s *spinner) init() {
-	s.slot = &waits[nextSlot.Add(1)%uint32(len(waits))]
-}
-
 // others counts the other reads that have begun to wait not long ago.
-func (s *spinner) others(now int64) (n int32) {
+func (s *Spinner) others(now int64) (n int32) {
 	for i := range waits {
 		if since := waits[i].Load(); since != 0 && now-since < int64(warmFor) && &waits[i] != s.slot {
 			n++
@@ -65,9 +62,12 @@ func (s *spinner) others(now int64) (n int32) {
 	return n
 }
 
-// spin calls try until it reports true or it is no longer worth it, and reports which. In any case the read counts as waiting, until
-// done is called.
-func (s *spinner) spin(try func() bool) bool {
+// Spin calls try, which must not block, until it reports true or it is no longer worth it, and reports which. It is for a read that has just found nothing. In any case
+// the read counts as waiting, until Done is called.
+func (s *Spinner) Spin(try func() bool) bool {
+	if s.slot == nil {
+		s.slot = &waits[nextSlot.Add(1)%uint32(len(waits))]
+	}
 	begin := sinceStart()
 	s.slot.Store(begin)
 	if s.skip > 0 {
@@ -102,8 +102,12 @@ func (s *spinner) spin(try func() bool) bool {
 	return false
 }
 
-// done says that the read no longer waits.
-func (s *spinner) done() { s.slot.Store(0) }
+// Done says that the read no longer waits. Without a Spin before it does nothing.
+func (s *Spinner) Done() {
+	if s.slot != nil {
+		s.slot.Store(0)
+	}
+}
 
 // syscallError is os.NewSyscallError for an errno that is not zero.
 func syscallError(call string, errno syscall.Errno) error { return os.NewSyscallError(call, errno) }
