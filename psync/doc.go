@@ -12,7 +12,8 @@
 // Recover, or LockOrRecover, with a function that repairs what the lock guards.
 //
 // Close ends this process's hold on an object, which other processes keep. An
-// object that becomes unreachable closes itself.
+// object that becomes unreachable closes itself. (If its process holds it then, it
+// is abandoned: nobody could unlock it any more.)
 //
 //	mu, err := psync.NewMutex()
 //	…

@@ -2,6 +2,7 @@ package psync
 
 import (
 	"fmt"
+	"io/fs"
 
 	"github.com/go-multiproc/multiproc/internal/handover"
 	"github.com/go-multiproc/multiproc/internal/lock"
@@ -16,6 +17,9 @@ type place struct {
 // HandOver describes the Mutex to another process. Packages process and pipe
 // call it.
 func (m *Mutex) HandOver(e *handover.Encoder) error {
+	if m.l == nil {
+		return fmt.Errorf("psync: a Mutex that was not made by NewMutex, CreateMutex or OpenMutex: %w", fs.ErrInvalid)
+	}
 	h := m.l.Handle()
 	if err := h.HandOver(e); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package psync_test
 
 import (
+	"context"
 	"os"
 	"testing"
 
@@ -15,6 +16,13 @@ func TestMain(m *testing.M) { reexec.Main(m, helpers) }
 // helpers are the functions that tests run in other processes. Each test file
 // adds its own.
 var helpers = map[string]reexec.Helper{}
+
+// soon is a context for a call that must not wait for ever.
+func soon(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
 
 // A shared is a Mutex with words that it guards, in one segment, which crosses
 // to helpers as descriptor 3.

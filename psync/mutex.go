@@ -2,21 +2,26 @@ package psync
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/go-multiproc/multiproc/internal/lock"
 	"github.com/go-multiproc/multiproc/internal/seg"
+	"github.com/go-multiproc/multiproc/shm"
 )
 
 const mutexKind = "mutex"
 
 // A Mutex is a mutual exclusion lock between goroutines of any number of
 // processes. Any goroutine of the process that holds it may unlock it. It is not
-// re-entrant.
+// re-entrant: a second Lock waits until ctx ends.
 //
 // It is held by a process, and robust: see the package documentation for what
 // happens when that dies. Without contention, Lock and Unlock make no system
 // call. Waiters of one process get the lock in the order of their arrival, apart
 // from newcomers that find it free; between processes there is no order.
+//
+// After Close, all methods that return an error return one that is fs.ErrClosed.
+// The zero Mutex can not be used.
 type Mutex struct {
 	l *lock.Mutex
 	// guard is set for the Mutex of another object, which that object closes.
@@ -31,10 +36,15 @@ func newMutex(h *seg.Handle, err error) (*Mutex, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(h.Meta()) < lock.Size { // the file may be anybody's
+		h.Close(nil)
+		return nil, fmt.Errorf("psync: %w: a mutex with %d bytes of bookkeeping", shm.ErrFormat, len(h.Meta()))
+	}
 	return &Mutex{l: lock.At(h, 0)}, nil
 }
 
-// NewMutex makes an anonymous Mutex, to be passed to child processes.
+// NewMutex makes an anonymous Mutex, to be passed to child processes. The error is
+// shm.ErrNoSpace if there is no memory for it.
 func NewMutex() (*Mutex, error) { return newMutex(seg.New(mutexSpec())) }
 
 // CreateMutex makes a named Mutex. If the name exists, the error is fs.ErrExist.
@@ -42,7 +52,9 @@ func CreateMutex(name string, opts ...Options) (*Mutex, error) {
 	return newMutex(seg.Create(name, mutexSpec(), options(opts)))
 }
 
-// OpenMutex joins a Mutex that CreateMutex made, here or in another process.
+// OpenMutex joins a Mutex that CreateMutex made, here or in another process. The
+// error is fs.ErrNotExist if there is no such name, shm.ErrType if it is another
+// object's, and shm.ErrFormat if its file is no object that this version can use.
 func OpenMutex(name string, opts ...Options) (*Mutex, error) {
 	return newMutex(seg.Open(name, mutexKind, "", options(opts)))
 }
@@ -72,7 +84,8 @@ func (m *Mutex) Unlock() error { return m.l.Unlock() }
 // Among several callers one runs its repair; the others wait for it and then
 // return nil, as does a call when the lock is not abandoned. If repair returns an
 // error, Recover returns it, and the lock stays abandoned, as it does when repair
-// panics or its process dies.
+// panics or its process dies; then another caller that waits runs its own repair.
+// repair must not use the lock itself.
 func (m *Mutex) Recover(ctx context.Context, repair func() error) error {
 	return m.l.Recover(ctx, repair)
 }
@@ -92,10 +105,12 @@ func (m *Mutex) Fence() uint64 { return m.l.Fence() }
 // Name is the name that the lock was created or opened with; "" if none.
 func (m *Mutex) Name() string { return m.l.Handle().Name() }
 
-// Close ends this process's hold on the object; it does not unlock. It returns
-// ErrHeld, and closes nothing, when this process holds the lock. Goroutines that
-// wait for it return with an error that is fs.ErrClosed. Calling it again does
-// nothing. Closing the guard of a Value or an Array does nothing; close that.
+// Close ends this handle; it does not unlock. Goroutines that wait for the lock
+// through it return with an error that is fs.ErrClosed. Closing the last handle
+// that this process has to the lock, while this process holds it, is ErrHeld and
+// closes nothing; and it waits for a Recover that is running, whose repair must
+// therefore not call it. Calling Close again does nothing. Closing the guard of a
+// Value or an Array does nothing; close that.
 func (m *Mutex) Close() error {
 	if m.guard {
 		return nil

@@ -37,7 +37,8 @@ var (
 	// from this process. What it guards may have been changed since.
 	ErrLockLost = lock.ErrLockLost
 
-	// ErrHeld is returned by Close when this process holds the lock.
+	// ErrHeld is returned by Close when this process holds the lock and could not
+	// unlock it any more.
 	ErrHeld = lock.ErrHeld
 )
 
@@ -53,7 +54,8 @@ func options(opts []Options) seg.Options {
 }
 
 // Remove deletes the name of an object of this package. Processes that have it
-// open keep it.
+// open keep it. If there is no such name, the error is fs.ErrNotExist; if it is
+// another object's, shm.ErrType.
 func Remove(name string, opts ...Options) error {
 	return seg.Remove(name, mutexKind, options(opts))
 }

@@ -46,4 +46,7 @@ func TestMutexHandover(t *testing.T) {
 	if _, err := handover.Marshal(got, "mu"); !errors.Is(err, fs.ErrClosed) {
 		t.Errorf("handing over a closed Mutex: %v", err)
 	}
+	if _, err := handover.Marshal(new(psync.Mutex), "mu"); !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("handing over a zero Mutex: %v", err)
+	}
 }

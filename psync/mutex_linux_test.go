@@ -14,15 +14,10 @@ import (
 
 	"github.com/go-multiproc/multiproc/internal/lock"
 	"github.com/go-multiproc/multiproc/internal/reexec"
+	"github.com/go-multiproc/multiproc/internal/seg"
 	"github.com/go-multiproc/multiproc/psync"
 	"github.com/go-multiproc/multiproc/shm"
 )
-
-func soon(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	t.Cleanup(cancel)
-	return ctx
-}
 
 // blocks checks that f does not return by itself, and returns a function that
 // waits until it has.
@@ -158,6 +153,20 @@ func TestNamedMutex(t *testing.T) {
 	defer s.Close()
 	if _, err := psync.OpenMutex("s", o); !errors.Is(err, shm.ErrType) {
 		t.Errorf("opening a segment as a mutex: %v", err)
+	}
+	liar, err := seg.Create("liar", seg.Spec{Kind: "mutex"}, seg.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer liar.Close(nil)
+	if _, err := psync.OpenMutex("liar", o); !errors.Is(err, shm.ErrFormat) {
+		t.Errorf("opening a mutex without a place for its word: %v", err)
+	}
+	if _, err := psync.OpenMutex("nobody", o); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("opening a name that does not exist: %v", err)
+	}
+	if err := psync.Remove("nobody", o); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("removing a name that does not exist: %v", err)
 	}
 	if err := psync.Remove("s", o); !errors.Is(err, shm.ErrType) {
 		t.Errorf("removing a segment as a mutex: %v", err)
@@ -364,7 +373,7 @@ func TestManyWaiters(t *testing.T) {
 		go func() { errs <- s.Lock(ctx) }()
 	}
 	ok := reexec.Start(t, "hold", s.file(t)) // one more, elsewhere
-	time.Sleep(watched) // time for a thread per waiter to appear, if there were one
+	time.Sleep(watched)                      // time for a thread per waiter to appear, if there were one
 	if more := threads(t) - before; more > 8 {
 		t.Errorf("%d threads more", more)
 	}
