@@ -76,12 +76,14 @@ func Create(name string, size int, opts ...Options) (*Segment, error) {
 	return wrap(seg.Create(name, seg.Spec{Kind: kind, Data: size}, options(opts)))
 }
 
-// Open joins a segment that Create made, here or in another process.
+// Open joins a segment that Create made, here or in another process. The error is
+// fs.ErrNotExist if there is no such name, ErrType if it is another object's, such
+// as a Mutex's, and ErrFormat if its file is no segment that this version can use.
 func Open(name string, opts ...Options) (*Segment, error) {
 	return wrap(seg.Open(name, kind, "", options(opts)))
 }
 
-// OpenRaw maps a whole file that some other program made, for one
+// OpenRaw maps a whole file that some other program made, for instance
 // Python's multiprocessing.shared_memory.SharedMemory. Nothing protects this
 // process from that program: if it makes the file shorter, an access behind the
 // new end is a SIGBUS. Such a segment does not count as in use for Reap, which
@@ -106,6 +108,10 @@ func wrap(h *seg.Handle, err error) (*Segment, error) {
 
 // Bytes is the memory itself, Size bytes of it. It panics after Close. A slice
 // that was taken before reads zeros after it.
+//
+// The slice does not keep s reachable, and a Segment that is unreachable closes
+// itself. So s has to be kept as long as the slice is used: a deferred s.Close
+// does that.
 func (s *Segment) Bytes() []byte {
 	if s.h.Closed() {
 		panic("shm: use of closed Segment")
@@ -121,7 +127,8 @@ func (s *Segment) Name() string { return s.h.Name() }
 func (s *Segment) Size() int { return len(s.h.Data()) }
 
 // Close ends this handle. The memory is given back when it was the last handle
-// of this process. Calling it again does nothing.
+// of this process: slices of it read zeros then, and what is written to them
+// reaches nobody. It returns nil. Calling it again does nothing.
 func (s *Segment) Close() error { return s.h.Close(nil) }
 
 func init() {

@@ -14,13 +14,21 @@
 // goroutine for each process and lock, the sleeper, waits in futex(2) on behalf
 // of all that are queued, in slices of 1 to 25 ms; the others wait on channels,
 // so that a ctx that ends is obeyed at once and ten thousand waiters cost one
-// thread. The waiters bit is set whenever a sleeper may be asleep. It may be set
-// too often, which costs one wake-up, and is never missing while all processes
-// live. A process that is killed between unlocking and waking takes the wake-up
-// with it: then the others go on at the end of their slice, and no later.
+// thread. While a sleeper may be asleep, the waiters bit is set, or a wake-up is on
+// its way: unlocking clears the bit and wakes one sleeper, whose process then owes
+// the others to take the lock with the bit, to set it again when somebody else has
+// taken the lock, or, when it does not want the lock any more, to pass the wake-up
+// on. The bit may be set too often, which costs one wake-up. No state needs a slice
+// to end while all processes live and run. A process that is killed, or stopped,
+// between unlocking and waking, or with a wake-up in its hands, takes that with it:
+// then the others go on at the end of their slice, and no later.
 //
-// A wake-up is a baton: who got one and does not want the lock any more passes
-// it on.
+// # Closing
+//
+// When the last handle of a process closes, its sleeper ends before the memory is
+// taken away, so that it swallows no wake-up; and when the memory is gone from this
+// process, what it had of the lock is given back through another mapping. See
+// [seg.Handle.Close].
 //
 // # Death
 //

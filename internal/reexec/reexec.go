@@ -23,7 +23,7 @@ const envVar = "MULTIPROC_TEST_HELPER"
 type Helper func(args []string) int
 
 // Main runs the helper that the environment names, or else the tests. It does
-// not return. Helpers that no test used are an error when all tests ran.
+// not return.
 func Main(m *testing.M, helpers map[string]Helper) {
 	if name := os.Getenv(envVar); name != "" {
 		f, ok := helpers[name]

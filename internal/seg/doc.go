@@ -16,7 +16,6 @@
 // see [Mapping.Alive].
 //
 // A process has one [Mapping] per segment, however many handles to it arrive;
-// [Handle] is one of these. The last Close puts private zero pages in the place
-// of the mapping, so that a slice that somebody kept reads zeros and never
-// faults.
+// [Handle] is one of these. The last Close puts zero pages in the place of the
+// mapping, so that a slice that somebody kept reads zeros and never faults.
 package seg

@@ -52,7 +52,7 @@ func helperGrow(args []string) int {
 	return 0
 }
 
-func named(t *testing.T) (dir string, h *seg.Handle) {
+func named(t testing.TB) (dir string, h *seg.Handle) {
 	t.Helper()
 	dir = shmDir(t)
 	h, err := seg.Create("s", seg.Spec{Kind: "test", Meta: 64}, seg.Options{Dir: dir})

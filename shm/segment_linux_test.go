@@ -373,7 +373,7 @@ func TestFullTmpfs(t *testing.T) {
 }
 
 // tmpfs is a directory for named segments that is empty at the end.
-func tmpfs(t *testing.T) string {
+func tmpfs(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "multiproc-test-")
 	if err != nil {
