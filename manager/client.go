@@ -50,7 +50,8 @@ type client struct {
 	objects   map[store.ID]*remote
 	releases  []release // to be sent with the next request, or soon
 	timer     *time.Timer
-	updates   map[leased]uint64 // keys that goroutines of this process are updating, and which goroutine
+	lifelines map[*os.File]struct{} // of handles on their way to other processes
+	updates   map[leased]uint64     // keys that goroutines of this process are updating, and which goroutine
 
 	work sync.WaitGroup // goroutines of this client
 }
@@ -79,15 +80,16 @@ func share(t target, explain func(error) error) *client {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &client{
-		target:  t,
-		ready:   make(chan struct{}),
-		lead:    make(chan struct{}, 1),
-		cancel:  cancel,
-		explain: explain,
-		users:   1,
-		pending: map[uint64]*call{},
-		objects: map[store.ID]*remote{},
-		updates: map[leased]uint64{},
+		target:    t,
+		ready:     make(chan struct{}),
+		lead:      make(chan struct{}, 1),
+		cancel:    cancel,
+		explain:   explain,
+		users:     1,
+		pending:   map[uint64]*call{},
+		objects:   map[store.ID]*remote{},
+		updates:   map[leased]uint64{},
+		lifelines: map[*os.File]struct{}{},
 	}
 	c.lead <- struct{}{} // there is nothing to read yet
 	clients.m[key] = c
@@ -188,6 +190,9 @@ func (c *client) fail(cause error) {
 	}
 	clear(c.pending)
 	c.abandoned = 0
+	for l := range c.lifelines {
+		l.Close()
+	}
 	if c.timer != nil {
 		c.timer.Stop()
 	}
@@ -248,6 +253,13 @@ func (c *client) start(ctx context.Context, cl *call) error {
 	c.pending[cl.id] = cl
 	c.queueReleasesLocked()
 	c.out = append(c.out, sealFrame(cl.out, cl.id, cl.items)...)
+	if len(c.pending) > 1 && !c.writing {
+		// Other goroutines have calls under way, and probably one reply woke several of us at once. Whoever is
+		// ready to run may queue its request too: then they all go in one write.
+		c.mu.Unlock()
+		runtime.Gosched()
+		c.mu.Lock()
+	}
 	c.flushLocked()
 	return nil
 }

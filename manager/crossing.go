@@ -49,10 +49,40 @@ func (h *handle) handOver(e *handover.Encoder, kind store.Kind, layout string) e
 	if err != nil {
 		return err
 	}
+	// The offer is to end when it can no longer be claimed: the message is lost, or its receiver died before it came to
+	// claiming. The kernel knows: a pipe's end travels along, and when its last copy is closed, ours reads the end.
+	lifeline, theirs, err := os.Pipe()
+	if err != nil {
+		c.notify(newCall(opWithdraw).bytes(x.Token[:]))
+		return err
+	}
 	e.OnDrop(func() {
+		lifeline.Close()
 		c.notify(newCall(opWithdraw).bytes(x.Token[:]))
 	})
+	e.OnSent(func() { c.watch(lifeline, x.Token) })
+	e.FD(int(theirs.Fd()), func() { theirs.Close() })
 	return c.target.put(e, x)
+}
+
+// watch withdraws an offer when nobody holds the other end of its lifeline any more. If it was claimed by then, nothing
+// happens.
+func (c *client) watch(lifeline *os.File, t store.Token) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		lifeline.Close()
+		return
+	}
+	c.lifelines[lifeline] = struct{}{}
+	c.work.Go(func() {
+		lifeline.Read(make([]byte, 1))
+		lifeline.Close()
+		c.mu.Lock()
+		delete(c.lifelines, lifeline)
+		c.mu.Unlock()
+		c.notify(newCall(opWithdraw).bytes(t[:]))
+	})
 }
 
 // put describes where a server is, and whatever else x says.
@@ -66,15 +96,14 @@ func (t target) put(e *handover.Encoder, x crossing) error {
 	}
 	// The key goes through a pipe of its own and not among the bytes: so it can reach processes of this machine
 	// only, whatever the message travels on.
+	if len(t.key) > maxKey {
+		return fmt.Errorf("manager: a key of %d bytes cannot be handed over, only up to %d", len(t.key), maxKey)
+	}
 	r, w, err := os.Pipe()
 	if err != nil {
 		return err
 	}
 	defer w.Close()
-	if len(t.key) > maxKey {
-		r.Close()
-		return fmt.Errorf("manager: a key of %d bytes cannot be handed over, only up to %d", len(t.key), maxKey)
-	}
 	if _, err := w.Write(t.key); err != nil {
 		r.Close()
 		return err
@@ -90,6 +119,9 @@ const maxKey = 4096
 func take(d *handover.Decoder) (x crossing, t target, err error) {
 	if err := d.Get(&x); err != nil {
 		return x, t, err
+	}
+	if x.Network != "unix" && x.Network != "tcp" && x.Network != "tcp4" && x.Network != "tcp6" {
+		return x, t, fmt.Errorf("a server on network %q", x.Network)
 	}
 	t = target{network: x.Network, address: x.Address, max: x.Max}
 	if x.HasKey {
@@ -119,11 +151,18 @@ func takeOver[T any](outer *T, h *handle, d *handover.Decoder, kind store.Kind, 
 		}
 		return err
 	}
-	x, t, err := take(d)
+	fd, err := d.FD()
 	if err != nil {
 		return err
 	}
+	lifeline := os.NewFile(uintptr(fd), "lifeline") // to be open until the claim has reached the server
+	x, t, err := take(d)
+	if err != nil {
+		lifeline.Close()
+		return err
+	}
 	if x.Kind != kind || x.Layout != layout {
+		lifeline.Close()
 		return fmt.Errorf("%w: a %v of %s was sent, and %s of %s is to receive it", ErrType, x.Kind, x.Layout, typeName(kind), layout)
 	}
 	c := share(t, nil)
@@ -132,12 +171,14 @@ func takeOver[T any](outer *T, h *handle, d *handover.Decoder, kind store.Kind, 
 	cl := newCall(opClaim).bytes(x.Token[:])
 	if err := c.start(context.Background(), cl); err != nil {
 		// The connection broke down already. The calls on the handle will say so.
+		lifeline.Close()
 		attach(outer, h, r)
 		return nil
 	}
 	r.hold()
 	c.work.Go(func() {
 		defer r.release()
+		defer lifeline.Close()
 		if err := c.wait(context.Background(), cl); err != nil {
 			return
 		}

@@ -3,6 +3,7 @@ package manager
 import (
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -95,6 +96,7 @@ func Scripted(b []byte) ScriptedClient {
 		pending:   map[uint64]*call{},
 		objects:   map[store.ID]*remote{},
 		updates:   map[leased]uint64{},
+		lifelines: map[*os.File]struct{}{},
 		stream:    newStream(&scriptedConn{rest: b}, 1<<20+envelope),
 		server:    serverHello{version: version, max: 1 << 20},
 		connected: true,

@@ -274,6 +274,8 @@ var dropShared = process.Register(func(ctx context.Context, s shared) error {
 	return err
 })
 
+var ignoreShared = process.Register(func(ctx context.Context, s shared) error { return nil })
+
 var hang = process.Register(func(ctx context.Context, s shared) error {
 	if _, err := s.Lines.Len(ctx); err != nil {
 		return err
@@ -354,7 +356,51 @@ func TestLifetimes(t *testing.T) {
 			t.Errorf("sessions %d, %v", st.Sessions, err)
 		}
 	})
-	t.Run("a message that is never received", func(t *testing.T) {
+	t.Run("children that die before they have claimed", func(t *testing.T) {
+		m := start(t, manager.Options{})
+		s := newShared(t, m, 0)
+		for range 10 {
+			p := process.New(dropShared, s)
+			if err := p.Start(); err != nil {
+				t.Fatal(err)
+			}
+			p.Kill()
+			<-p.Done()
+		}
+		s.Counts.Close()
+		s.Lines.Close()
+		s.Nested.Close()
+		objects(t, m, 0)
+	})
+	t.Run("a child that never uses its handles", func(t *testing.T) {
+		m := start(t, manager.Options{})
+		s := newShared(t, m, 0)
+		join(t, run(t, ignoreShared, s), run(t, ignoreShared, s))
+		s.Counts.Close()
+		s.Lines.Close()
+		s.Nested.Close()
+		objects(t, m, 0)
+	})
+	t.Run("a message that is lost", func(t *testing.T) {
+		m := start(t, manager.Options{})
+		l, err := manager.NewList[int](m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, b, err := pipe.New()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Close()
+		if err := a.Send(l); err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
+		objects(t, m, 1)
+		b.Close() // with the message in it
+		objects(t, m, 0)
+	})
+	t.Run("a message that is received after its sender's end", func(t *testing.T) {
 		m := start(t, manager.Options{})
 		l, err := manager.NewList[int](m)
 		if err != nil {
