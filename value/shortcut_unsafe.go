@@ -7,10 +7,10 @@ import (
 )
 
 // Load, Store and Add take a short cut where the value is a word, or an 8-byte
-// one, and leave all else to a function in the Value. The first two are exactly
-// as long as the compiler allows for what it puts into the caller, which more
-// than halves what they cost; a method of sync/atomic's types in the place of a
-// function, a named helper, or a call of a method of v would each be too much.
+// one, and leave all else to a function in the Value. The first two are as long as
+// the compiler allows for what it puts into the caller, which more than halves
+// what they cost; a method of sync/atomic's types in the place of a function, a
+// named helper, or a call of a method of v would each be too much.
 //
 // Safety: data points to the first 8 bytes of a page of a mapping, which stays
 // valid as long as v is reachable, closed or not. fastLoad is set only if a T is
@@ -21,8 +21,10 @@ import (
 func (v *Value[T]) Load() T {
 	bits := atomic.LoadUint64(v.data)
 	// Only now: the memory of a Value that was closed in between is zero. This
-	// also keeps v reachable until here.
-	if atomic.LoadUint32(&v.fastLoad) == 0 {
+	// also keeps v reachable until here. It is a plain read, since the atomic one
+	// before it orders it, and with a second one the compiler would put bits on
+	// the stack; Close writes it once.
+	if v.fastLoad == 0 {
 		return v.slowLoad()
 	}
 	return *(*T)(unsafe.Pointer(&bits))

@@ -64,7 +64,8 @@ type Value[T any] struct {
 	// data is where the value stands: the first word of a page, also if the value
 	// is smaller or larger.
 	data *uint64
-	// Short cuts that may be taken, 1 or 0; all 0 after Close. Accessed atomically.
+	// Short cuts that may be taken, 1 or 0; all 0 after Close, and always under the
+	// race detector, which has to be told of every access.
 	fastLoad, fastStore, fastAdd uint32
 	// What Load and Store do without one: the methods load and store.
 	slowLoad  func() T
@@ -136,7 +137,7 @@ func (v *Value[T]) init(o *cell.Object, err error) (*Value[T], error) {
 	v.obj, v.data = o, cell.FirstWord(o.Data)
 	v.slowLoad, v.slowStore = v.load, v.store
 	if cell.RaceEnabled || o.Large != nil {
-		return v, nil // the race detector has to be told of every access
+		return v, nil
 	}
 	v.fastLoad = 1
 	if lt := o.Type; lt.Size == 8 && len(lt.Padding) == 0 {
@@ -173,9 +174,11 @@ func (v *Value[T]) Close() error {
 	}
 	return v.obj.Guard.Close(func() {
 		v.closed.Store(true)
-		atomic.StoreUint32(&v.fastLoad, 0)
-		atomic.StoreUint32(&v.fastStore, 0)
-		atomic.StoreUint32(&v.fastAdd, 0)
+		if !cell.RaceEnabled {
+			atomic.StoreUint32(&v.fastLoad, 0)
+			atomic.StoreUint32(&v.fastStore, 0)
+			atomic.StoreUint32(&v.fastAdd, 0)
+		}
 	})
 }
 

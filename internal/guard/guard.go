@@ -114,7 +114,7 @@ type Guard struct {
 	User Locker
 	// closer closes a lock that came with the object, and is nobody else's.
 	closer io.Closer
-	gate   gate
+	gate   gate // around holds of a lock that stands elsewhere, or of none
 	// closing ends when Close begins, for those who wait for a lock elsewhere,
 	// which knows nothing of that.
 	closing atomic.Pointer[ending]
@@ -227,16 +227,16 @@ func TakeOver(d *handover.Decoder, h *seg.Handle, kind string, off int, user fun
 // Acquire takes the guard, if there is one, in the given mode, for what a method
 // of the object is about to do. The caller must Release it, if err is nil.
 func (g *Guard) Acquire(ctx context.Context, mode lock.Mode) error {
+	if g.Lock != nil {
+		return g.Lock.Lock(ctx, mode)
+	}
 	if !g.gate.enter() {
 		return seg.ErrClosed
 	}
 	var err error
-	switch {
-	case g.Lock != nil:
-		err = g.Lock.Lock(ctx, mode)
-	case g.User != nil:
+	if g.User != nil {
 		err = g.lockUser(ctx)
-	default:
+	} else {
 		// Without a guard nobody is waited for; as everywhere else, a ctx that
 		// has ended fails before anything is done.
 		err = ctx.Err()
@@ -265,11 +265,11 @@ func (g *Guard) lockUser(ctx context.Context) error {
 
 // Release gives the guard back.
 func (g *Guard) Release() error {
-	defer g.gate.leave()
-	switch {
-	case g.Lock != nil:
+	if g.Lock != nil {
 		return g.Lock.Unlock()
-	case g.User != nil:
+	}
+	defer g.gate.leave()
+	if g.User != nil {
 		return g.User.Unlock()
 	}
 	return nil
@@ -284,7 +284,7 @@ func (g *Guard) Close(closed func()) error {
 		if err == nil {
 			// If this was the process's last handle, nobody is inside. If not,
 			// the memory is still there for whoever is.
-			g.gate.shut()
+			g.Lock.Drain()
 		}
 		return err
 	}
