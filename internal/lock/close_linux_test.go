@@ -102,3 +102,44 @@ func TestCloseLeavesLockToOthers(t *testing.T) {
 		})
 	}
 }
+
+// Sections that do not end because of Close come to their end on the zero pages,
+// one after the other, also those that waited for another process.
+func TestInnerOutlivesClose(t *testing.T) {
+	h := segment(t)
+	m, b := Inner(h, 0), stranger(t, h)
+	if err := b.Lock(t.Context(), User); err != nil {
+		t.Fatal(err)
+	}
+	const n, each = 4, 1000
+	inside := 0
+	done := make(chan error, n)
+	for range n {
+		go func() {
+			for range each {
+				if err := m.Lock(context.Background(), Scoped); err != nil {
+					done <- err
+					return
+				}
+				inside++ // the race detector looks at it, too
+				if err := m.Unlock(); err != nil {
+					done <- err
+					return
+				}
+			}
+			done <- nil
+		}()
+	}
+	within(t, "all wait", func() bool { return m.q.waiting() == n })
+	if err := h.Close(nil); err != nil {
+		t.Fatal(err)
+	}
+	for range n {
+		if err := comes(t, "a section", done); err != nil {
+			t.Error(err)
+		}
+	}
+	if inside != n*each {
+		t.Errorf("%d sections, want %d", inside, n*each)
+	}
+}

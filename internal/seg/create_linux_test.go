@@ -1,8 +1,12 @@
 package seg_test
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -107,5 +111,96 @@ func TestReapSparesWhatIsBeingMade(t *testing.T) {
 	}
 	if _, err := os.Stat(temp); err == nil {
 		t.Error("left by Reap")
+	}
+}
+
+// rangeLock is what Reap takes: the lock over all tokens.
+func rangeLock(t *testing.T, path string) (unlock func()) {
+	t.Helper()
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lk := unix.Flock_t{Type: unix.F_WRLCK, Start: 1 << 61, Len: 1 << 61}
+	if err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &lk); err != nil {
+		t.Fatal(err)
+	}
+	return func() { unix.Close(fd) }
+}
+
+// Who opens a segment that a Reap is looking at waits for that to end, and neither
+// spins nor uses up tokens.
+func TestOpenWaitsForReap(t *testing.T) {
+	dir, h := named(t)
+	before := h.Mapping().Token()
+	h.Close(nil)
+	unlock := rangeLock(t, dir+"/s")
+	opened := make(chan *seg.Handle)
+	go func() {
+		h, err := seg.Open("s", "test", "", seg.Options{Dir: dir})
+		if err != nil {
+			t.Error(err)
+		}
+		opened <- h
+	}()
+	select {
+	case <-opened:
+		t.Fatal("opened under a Reap")
+	case <-time.After(20 * time.Millisecond):
+	}
+	unlock()
+	h = <-opened
+	if got := h.Mapping().Token(); got != before+1 {
+		t.Errorf("token %d after %d", got, before)
+	}
+	h.Close(nil)
+}
+
+// Reap takes nothing from under somebody who opens it at the same time.
+func TestReapRacesOpen(t *testing.T) {
+	dir := shmDir(t)
+	o := seg.Options{Dir: dir}
+	var stop atomic.Bool
+	var opened, reaped atomic.Int64
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for !stop.Load() {
+				h, err := seg.Open("s", "test", "", o)
+				if errors.Is(err, fs.ErrNotExist) {
+					h, err = seg.Create("s", seg.Spec{Kind: "test", Data: 8}, o)
+					if errors.Is(err, fs.ErrExist) {
+						continue
+					}
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				opened.Add(1)
+				for range 3 {
+					if _, err := os.Stat(dir + "/s"); err != nil {
+						t.Errorf("while it is open: %v", err)
+					}
+				}
+				h.Close(nil)
+			}
+		})
+	}
+	wg.Go(func() {
+		for !stop.Load() {
+			r, err := seg.Reap(o)
+			if err != nil {
+				t.Error(err)
+			}
+			reaped.Add(int64(len(r)))
+		}
+	})
+	time.Sleep(300 * time.Millisecond)
+	stop.Store(true)
+	wg.Wait()
+	t.Logf("opened %d times, reaped %d times", opened.Load(), reaped.Load())
+	if opened.Load() == 0 || reaped.Load() == 0 {
+		t.Error("they never met")
 	}
 }

@@ -1,6 +1,8 @@
 package seg
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 
@@ -9,6 +11,10 @@ import (
 
 	"github.com/go-multiproc/multiproc/internal/sys"
 )
+
+// The kernel looks at 32 bits of the 64-bit words that processes wait for, the low
+// half first, and the numbers in a segment are not turned around.
+var errBigEndian = fmt.Errorf("shm: needs a little-endian machine: %w", errors.ErrUnsupported)
 
 // mapFile maps the first n bytes of fd, shared.
 func mapFile(fd int, n int64) (mmap.MMap, error) {
@@ -30,6 +36,9 @@ func mapFile(fd int, n int64) (mmap.MMap, error) {
 
 // newMapping maps fd, whose footer is foot, and takes a token. It leaves fd open.
 func newMapping(fd int, foot *footer) (*Mapping, error) {
+	if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
+		return nil, errBigEndian
+	}
 	life, err := sys.Reopen(fd)
 	if err != nil {
 		return nil, fmt.Errorf("shm: a segment needs a description of its own, by way of /proc: %w", err)
