@@ -108,7 +108,7 @@ func callAndFinish(ctx context.Context, conn *wire.Conn, call func(context.Conte
 			// main goroutine a deadlock.
 			finish(conn, result{Outcome: exited, Failed: true}, ctx)
 		}
-		sendResult(conn, result{Outcome: panicked, Failed: true, Err: fmt.Sprint(v), Stack: panicStack(debug.Stack())})
+		_ = tell(conn, result{Outcome: panicked, Failed: true, Err: fmt.Sprint(v), Stack: panicStack(debug.Stack())})
 		// As in any Go program: the trace on standard error, exit code 2, and what GOTRACEBACK asks for.
 		panic(v)
 	}()
@@ -134,10 +134,17 @@ func panicStack(stack []byte) string {
 	return s
 }
 
+// tell sends the result to the parent.
+func tell(conn *wire.Conn, r result) error {
+	if !controlIsOurs() {
+		return errControlLost
+	}
+	return sendResult(conn, r)
+}
+
 // finish says how the function ended, waits for this process's own children as Main does, and exits.
 func finish(conn *wire.Conn, r result, ctx context.Context) {
-	err := sendResult(conn, r)
-	if err != nil && r.Failed && !errors.Is(err, syscall.EPIPE) { // which is a parent that is gone
+	if err := tell(conn, r); err != nil && r.Failed && !errors.Is(err, syscall.EPIPE) { // which is a parent that is gone
 		fmt.Fprintf(os.Stderr, "process: the parent cannot be told how this child ended (%v): %v\n", r.Err, err)
 	}
 	if ctx != nil && ctx.Err() != nil {
@@ -168,6 +175,9 @@ func cancelOnSignals(cancel context.CancelCauseFunc) {
 func obeyParent(conn *wire.Conn, detached bool, cancel context.CancelCauseFunc) {
 	for {
 		err := conn.Park()
+		if !controlIsOurs() {
+			return // we shall not know when the parent ends, but that must not be the end of us
+		}
 		var frame []byte
 		if err == nil {
 			var fds []int
@@ -184,6 +194,8 @@ func obeyParent(conn *wire.Conn, detached bool, cancel context.CancelCauseFunc) 
 		}
 	}
 }
+
+var errControlLost = errors.New("something in it has closed its control socket")
 
 // endNow ends this process. It does not exit in good order, which may take as long as it likes.
 func endNow() {

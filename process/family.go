@@ -53,8 +53,9 @@ type children struct {
 	mu     sync.Mutex
 	made   int // number of Processes that were made
 	alive  map[*Process]struct{}
-	order  int           // of starts
-	change chan struct{} // closed at the next end of a child, if somebody waits for one
+	order  int             // of starts
+	change chan struct{}   // closed at the next end of a child, if somebody waits for one
+	starts chan<- struct{} // told of starts, if it has room
 }
 
 func (c *children) nextNumber() int {
@@ -67,9 +68,20 @@ func (c *children) nextNumber() int {
 // defaultName is the name of this process's n-th child.
 func defaultName(n int) string { return "Process-" + childNumber(n) }
 
+// tellStarts sends to starts whenever a child is started, if there is room for it.
+func (c *children) tellStarts(starts chan<- struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.starts = starts
+}
+
 func (c *children) add(p *Process) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	select {
+	case c.starts <- struct{}{}:
+	default:
+	}
 	if c.alive == nil {
 		c.alive = make(map[*Process]struct{})
 	}

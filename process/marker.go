@@ -20,57 +20,68 @@ const marker = "MULTIPROC_CHILD"
 // controlFD is where a child finds its control socket: behind the standard descriptors.
 const controlFD = 3
 
-// control is this process's control socket if it is a child, else -1.
-var control = adopt()
+// control is this process's control socket if it is a child, else -1; controlInode is its inode.
+var control, controlInode = adopt()
+
+// controlIsOurs reports whether the control socket is still what it was. A program may close all descriptors that it does not know, and use
+// their numbers for others.
+func controlIsOurs() bool {
+	inode, ok := socketInode(control)
+	return ok && inode == controlInode
+}
 
 // adopt runs with package initialisation, before that of any package that imports this one: no child of a later init
 // function sees the variable or gets the descriptor.
-func adopt() int {
+func adopt() (fd int, inode uint64) {
 	value, ok := os.LookupEnv(marker)
 	if !ok {
-		return -1
+		return -1, 0
 	}
 	os.Unsetenv(marker)
-	fd, ok := parseMarker(value)
+	fd, inode, ok = parseMarker(value)
 	if !ok {
-		return -1
+		return -1, 0
+	}
+	if actual, ok := socketInode(fd); !ok || actual != inode {
+		return -1, 0
 	}
 	if !fromParent(fd) {
 		// Our parent's control socket, which it lost to us because something in it started us before its own adopt. Whoever waits for the
 		// end of that socket must not wait for us.
 		unix.Close(fd)
-		return -1
+		return -1, 0
 	}
 	unix.CloseOnExec(fd)
-	return fd
+	return fd, inode
 }
 
 // formatMarker is the parent's side.
 func formatMarker(socket int) (string, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(socket, &st); err != nil {
-		return "", os.NewSyscallError("fstat", err)
+	inode, ok := socketInode(socket)
+	if !ok {
+		return "", errControlLost
 	}
-	return fmt.Sprintf("%s=%d:%d:%d", marker, protocol, controlFD, uint64(st.Ino)), nil
+	return fmt.Sprintf("%s=%d:%d:%d", marker, protocol, controlFD, inode), nil
 }
 
-// parseMarker returns the descriptor if it is the socket that value names.
-func parseMarker(value string) (fd int, ok bool) {
+func parseMarker(value string) (fd int, inode uint64, ok bool) {
 	parts := strings.Split(value, ":")
 	if len(parts) != 3 || parts[0] != strconv.Itoa(protocol) {
-		return -1, false
+		return -1, 0, false
 	}
 	fd, err := strconv.Atoi(parts[1])
 	if err != nil || fd <= 2 {
-		return -1, false
+		return -1, 0, false
 	}
-	inode, err := strconv.ParseUint(parts[2], 10, 64)
-	if err != nil {
-		return -1, false
-	}
+	inode, err = strconv.ParseUint(parts[2], 10, 64)
+	return fd, inode, err == nil
+}
+
+// socketInode tells a socket from all others on the machine, as long as it is open.
+func socketInode(fd int) (inode uint64, ok bool) {
 	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil || st.Mode&syscall.S_IFMT != syscall.S_IFSOCK || uint64(st.Ino) != inode {
-		return -1, false
+	if unix.Fstat(fd, &st) != nil || st.Mode&syscall.S_IFMT != syscall.S_IFSOCK {
+		return 0, false
 	}
-	return fd, true
+	return uint64(st.Ino), true
 }

@@ -9,50 +9,91 @@ import (
 
 // signals is how Main handles SIGINT and SIGTERM.
 type signals struct {
-	interrupts   chan os.Signal
-	terminations chan os.Signal // a channel each, so that one can be given up
+	interrupts   handler
+	terminations handler
+	witness      *witness
 
+	started  chan struct{} // a child was: a good time to look around
 	stopping chan struct{} // closed when the program is to die of a signal
+}
+
+// A handler is ours for one signal. Each has a channel of its own, so that one can be given up.
+type handler struct {
+	sig    syscall.Signal
+	on     chan os.Signal
+	others bool // had the program a handler when we last looked?
+	gone   bool // we have given up
 }
 
 func handleSignals() *signals {
 	s := &signals{
-		interrupts:   make(chan os.Signal, 2),
-		terminations: make(chan os.Signal, 2),
+		interrupts:   handler{sig: syscall.SIGINT},
+		terminations: handler{sig: syscall.SIGTERM},
+		started:      make(chan struct{}, 1),
 		stopping:     make(chan struct{}),
 	}
-	// What is ignored (SIGINT in a script's background job, for one) stays so.
-	if !signal.Ignored(syscall.SIGINT) {
-		signal.Notify(s.interrupts, syscall.SIGINT)
+	for _, h := range s.handlers() {
+		h.on = make(chan os.Signal, 2)
+		if signal.Ignored(h.sig) {
+			h.gone = true // and it stays ignored, as SIGINT in a script's background job
+			continue
+		}
+		signal.Notify(h.on, h.sig)
 	}
-	if !signal.Ignored(syscall.SIGTERM) {
-		signal.Notify(s.terminations, syscall.SIGTERM)
-	}
+	s.witness = newWitness()
+	family.tellStarts(s.started)
 	go s.loop()
 	return s
 }
 
+func (s *signals) handlers() []*handler { return []*handler{&s.interrupts, &s.terminations} }
+
 func (s *signals) loop() {
+	var looked time.Time
 	for {
 		select {
-		case <-s.interrupts:
-			s.received(syscall.SIGINT, s.interrupts)
-		case <-s.terminations:
-			s.received(syscall.SIGTERM, s.terminations)
+		case <-s.interrupts.on:
+			s.received(&s.interrupts)
+		case <-s.terminations.on:
+			s.received(&s.terminations)
+		case <-s.started:
+			const often = time.Second // enough for us, and for nobody to notice
+			if now := time.Now(); now.Sub(looked) > often {
+				looked = now
+				s.look()
+			}
 		}
 	}
 }
 
-func (s *signals) received(sig syscall.Signal, on chan os.Signal) {
-	// For the moment until our handler is back, a further signal kills, which is what a second one is to do anyway.
-	signal.Stop(on)
-	if handledByProgram(sig) {
-		// And so it stays: when the program gives up its handler, the default behaviour is what it wants.
+// look finds out whether the program has handlers of its own. When a signal has arrived it may be too late to ask: many
+// programs give up their handler as soon as it was called, so that a second signal kills them.
+func (s *signals) look() {
+	for _, h := range s.handlers() {
+		if !h.gone {
+			h.others = s.witness.others(h)
+			signal.Notify(h.on, h.sig)
+		}
+	}
+}
+
+func (s *signals) received(h *handler) {
+	if h.gone {
+		// It arrived while we gave up. If it did not go to the program as well, the default behaviour is overdue.
+		signal.Notify(h.on, h.sig)
+		if !s.witness.others(h) {
+			dieOf(h.sig)
+		}
 		return
 	}
-	signal.Notify(on, sig)
+	if s.witness.others(h) || h.others {
+		// The program handles it, and so it stays: when it gives up its handler, the default behaviour is what it wants.
+		h.gone = true
+		return
+	}
+	signal.Notify(h.on, h.sig)
 	close(s.stopping)
-	s.end(sig)
+	s.end(h.sig)
 }
 
 // end ends the children, then this process by sig.
@@ -72,8 +113,8 @@ func (s *signals) end(sig syscall.Signal) {
 		select {
 		case <-p.done:
 			continue
-		case <-s.interrupts:
-		case <-s.terminations:
+		case <-s.interrupts.on:
+		case <-s.terminations.on:
 		}
 		break
 	}

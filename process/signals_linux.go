@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math/bits"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"syscall"
@@ -11,28 +12,78 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// handledByProgram reports whether the program has asked os/signal for sig. Our own handler must not be registered.
+// A witness finds out whether the program itself has asked os/signal for a signal.
 //
-// os/signal does not tell, but the kernel can: the Go runtime has one thread for the signals that a program asked for,
-// in which exactly these are unblocked, along with the few that report faults (runtime.ensureSigM). So if there is a thread that
-// blocks sig and most others, but not SIGSEGV, nobody has asked for sig. (A thread of C code that wants no signals blocks SIGSEGV too, as
-// do the runtime's own for a moment when they start.) Where that cannot be found out, the answer is no: a program that
-// does not end when it is told to is the greater evil.
-func handledByProgram(sig syscall.Signal) bool {
-	paths, err := filepath.Glob("/proc/self/task/*/status")
-	if err != nil || len(paths) == 0 {
-		return false
+// os/signal does not tell, but it can be seen. The Go runtime has a thread in which exactly the signals are unblocked that anybody asked
+// for, along with those that it needs itself (runtime.ensureSigM). It wakes that thread up when a signal is asked for by a first and given up
+// by a last one, and only then. So we give the signal up, and if the kernel has not run the thread meanwhile, somebody else has asked for
+// it. Then we ask and give up again, several times, because the thread may run for other reasons; not to have run even once is the
+// proof.
+//
+// Where that cannot be found out, the answer is no: a program that does not end when it is told to is the greater evil.
+type witness struct {
+	schedstat *os.File // of the thread: how often it ran
+}
+
+// newWitness prepares for the moment when a signal has arrived. A program may give up its handler as the first thing
+// that this does, so that the answer must come quickly.
+func newWitness() *witness {
+	dir, ok := signalThread()
+	if !ok {
+		return &witness{}
 	}
-	for _, path := range paths {
-		status, err := os.ReadFile(path)
+	f, err := os.Open(dir + "/schedstat")
+	if err != nil {
+		return &witness{}
+	}
+	return &witness{f}
+}
+
+// others reports whether there is a handler besides h, which it takes away. For a moment, a signal that nobody else handles
+// kills the program.
+func (w *witness) others(h *handler) bool {
+	for i := 0; i < 3 && w.schedstat != nil; i++ {
+		if i > 0 {
+			signal.Notify(h.on, h.sig)
+		}
+		before, ok := w.runs()
+		signal.Stop(h.on)
+		after, ok2 := w.runs()
+		if !ok || !ok2 {
+			return false
+		}
+		if before == after {
+			return true
+		}
+	}
+	signal.Stop(h.on)
+	return false
+}
+
+func (w *witness) runs() (schedstat string, ok bool) {
+	var b [128]byte
+	n, _ := w.schedstat.ReadAt(b[:], 0)
+	return string(b[:n]), n > 0
+}
+
+// signalThread returns the directory in /proc of the runtime's thread for signals. It is told by its mask: most signals are blocked, but not
+// SIGSEGV (threads of C code that want no signals block that too, as do the runtime's own for a moment when they start). A program that had asked
+// for nearly all signals before Main has none that looks like it.
+func signalThread() (dir string, ok bool) {
+	dirs, err := filepath.Glob("/proc/self/task/*")
+	if err != nil || len(dirs) == 0 {
+		return "", false
+	}
+	for _, dir := range dirs {
+		status, err := os.ReadFile(dir + "/status")
 		if err != nil {
 			continue // the thread has ended
 		}
-		if blocked, ok := blockedSignals(status); ok && isSignalThread(blocked) && blocked&bit(sig) != 0 {
-			return false
+		if blocked, ok := blockedSignals(status); ok && isSignalThread(blocked) {
+			return dir, true
 		}
 	}
-	return true
+	return "", false
 }
 
 func isSignalThread(blocked uint64) bool {

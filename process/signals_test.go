@@ -1,0 +1,243 @@
+//go:build linux
+
+package process_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/go-multiproc/multiproc/process"
+)
+
+// tidy cleans up when it is told to end, and says how often it was told.
+var tidy = process.Register(func(ctx context.Context, _ struct{}) error {
+	told := make(chan os.Signal, 8)
+	signal.Notify(told, syscall.SIGINT, syscall.SIGTERM)
+	fmt.Println("child ready")
+	<-ctx.Done()
+	fmt.Printf("child: %v\n", <-told)
+	return nil
+})
+
+// unheeding does not end when it is told to.
+var unheeding = process.Register(func(ctx context.Context, _ struct{}) error {
+	fmt.Println("child ready")
+	<-ctx.Done()
+	fmt.Println("child told")
+	select {}
+})
+
+func parentOf(fn *process.Func[struct{}], grace time.Duration, run func(p *process.Process) int) func() int {
+	return func() int {
+		p := process.New(fn, struct{}{})
+		p.Grace = grace
+		if err := p.Start(); err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		return run(p)
+	}
+}
+
+func init() {
+	forever := func(*process.Process) int { select {} }
+	mains["tidy"] = parentOf(tidy, 0, forever)
+	mains["unheeding"] = parentOf(unheeding, 200*time.Millisecond, forever)
+	mains["unheedingForLong"] = parentOf(unheeding, time.Hour, forever)
+	mains["returns"] = parentOf(tidy, 0, func(p *process.Process) int {
+		<-p.Done()
+		return 3 // the signal has the last word
+	})
+	mains["waits"] = parentOf(tidy, 0, func(*process.Process) int { return 0 })
+	mains["handles"] = parentOf(unheeding, 0, func(p *process.Process) int {
+		told := make(chan os.Signal, 8)
+		signal.Notify(told, syscall.SIGINT)
+		fmt.Println("handler ready")
+		for range 2 {
+			fmt.Printf("handler: %v\n", <-told)
+		}
+		p.Kill()
+		return 4
+	})
+	mains["handlesAll"] = parentOf(unheeding, 0, func(p *process.Process) int {
+		told := make(chan os.Signal, 8)
+		signal.Notify(told)
+		fmt.Println("handler ready")
+		for s := range told {
+			if s == syscall.SIGTERM {
+				break
+			}
+		}
+		fmt.Println("handler: terminated")
+		p.Kill()
+		return 4
+	})
+	mains["handlesOnce"] = func() int {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT)
+		fmt.Println("handler ready")
+		return parentOf(unheeding, 0, func(p *process.Process) int {
+			<-ctx.Done()
+			stop()
+			fmt.Println("handler: stopped")
+			select {}
+		})()
+	}
+}
+
+// Main stops the family on a signal, where the program does not do that itself.
+func TestSignalsToMain(t *testing.T) {
+	const (
+		sigint  = syscall.SIGINT
+		sigterm = syscall.SIGTERM
+	)
+	for _, test := range []struct {
+		name  string
+		ready int // lines
+		steps []any
+		died  syscall.Signal
+		code  int
+	}{
+		{"tidy", 1, []any{sigint, "child: interrupt"}, sigint, -1},
+		{"tidy", 1, []any{sigterm, "child: terminated"}, sigterm, -1},
+		{"unheeding", 1, []any{sigterm, "child told"}, sigterm, -1},
+		{"unheedingForLong", 1, []any{sigterm, "child told", sigterm}, sigterm, -1},
+		{"unheedingForLong", 1, []any{sigint, "child told", sigterm}, sigint, -1},
+		{"returns", 1, []any{sigterm, "child: terminated"}, sigterm, -1},
+		{"waits", 1, []any{sigterm, "child: terminated"}, sigterm, -1},
+		{"handles", 2, []any{sigint, "handler: interrupt", sigint, "handler: interrupt"}, 0, 4},
+		{"handles", 2, []any{sigint, "handler: interrupt", sigterm, "child told", sigterm}, sigterm, -1},
+		{"handlesAll", 2, []any{sigint, sigterm, "handler: terminated"}, 0, 4},
+		{"handlesOnce", 2, []any{sigint, "handler: stopped", sigint}, sigint, -1},
+	} {
+		name := test.name
+		for _, s := range test.steps {
+			if s, ok := s.(syscall.Signal); ok {
+				name += "," + s.String()
+			}
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cmd := program(t, test.name)
+			out := startProgram(t, cmd)
+			for range test.ready {
+				out.next()
+			}
+			for _, step := range test.steps {
+				switch step := step.(type) {
+				case syscall.Signal:
+					if err := cmd.Process.Signal(step); err != nil {
+						t.Fatal(err)
+					}
+				case string:
+					if got := out.next(); got != step {
+						t.Fatalf("%q, want %q", got, step)
+					}
+				}
+			}
+			checkEnd(t, cmd, test.died, test.code)
+			out.end()
+		})
+	}
+}
+
+func checkEnd(t *testing.T, cmd *exec.Cmd, died syscall.Signal, code int) {
+	t.Helper()
+	err := cmd.Wait()
+	status := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if died != 0 {
+		if !status.Signaled() || status.Signal() != died {
+			t.Errorf("the program ended with %v, want signal %v", err, died)
+		}
+	} else if status.ExitStatus() != code {
+		t.Errorf("the program ended with %v, want code %d", err, code)
+	}
+}
+
+// A terminal sends Ctrl-C to parent and children alike: each is told once.
+func TestInterruptFromTerminal(t *testing.T) {
+	keyboard, tty := openTerminal(t)
+	const ctrlC = "\x03"
+	for _, test := range []struct {
+		name  string
+		steps []string
+		again bool // and a second Ctrl-C
+	}{
+		{"tidy", []string{"child ready", ctrlC, "^Cchild: interrupt"}, false},
+		{"unheedingForLong", []string{"child ready", ctrlC, "^Cchild told"}, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cmd := program(t, test.name)
+			cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			screen := &lines{t: t, r: keyboard}
+			for _, step := range test.steps {
+				if step == ctrlC {
+					if _, err := io.WriteString(keyboard, ctrlC); err != nil {
+						t.Fatal(err)
+					}
+					continue
+				}
+				if got := screen.next(); got != step+"\r" {
+					t.Errorf("%q, want %q", got, step)
+				}
+			}
+			// The parent may not have seen the first when the second comes, and two signals that wait are one.
+			ended := make(chan struct{})
+			defer close(ended)
+			if test.again {
+				go func() {
+					for {
+						io.WriteString(keyboard, ctrlC)
+						select {
+						case <-ended:
+							return
+						case <-time.After(20 * time.Millisecond):
+						}
+					}
+				}()
+			}
+			checkEnd(t, cmd, syscall.SIGINT, -1)
+		})
+	}
+}
+
+// openTerminal makes a pseudo-terminal.
+func openTerminal(t *testing.T) (keyboard, tty *os.File) {
+	t.Helper()
+	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Skipf("no pseudo-terminals: %v", err)
+	}
+	keyboard = os.NewFile(uintptr(fd), "ptmx")
+	t.Cleanup(func() { keyboard.Close() })
+	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tty, err = os.OpenFile("/dev/pts/"+strconv.Itoa(n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Skipf("no pseudo-terminals: %v", err)
+	}
+	t.Cleanup(func() { tty.Close() })
+	if err := keyboard.SetReadDeadline(time.Now().Add(deadline)); err != nil && !errors.Is(err, os.ErrNoDeadline) {
+		t.Fatal(err)
+	}
+	return keyboard, tty
+}
