@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 func TestMain(m *testing.M) {
 	reexec.Main(m, map[string]reexec.Helper{
 		"count": countHelper, "typed": typedHelper, "hold": holdHelper, "storm": stormHelper, "shout": shoutHelper,
+		"try": tryHelper,
 	})
 }
 
@@ -149,4 +151,13 @@ func fileLock(t testing.TB) *psync.FileLock {
 	must(t, err)
 	t.Cleanup(func() { must(t, l.Close()) })
 	return l
+}
+
+// dup is a duplicate of a descriptor.
+func dup(t testing.TB, fd int) int {
+	t.Helper()
+	n, err := syscall.Dup(fd)
+	must(t, err)
+	syscall.CloseOnExec(n)
+	return n
 }
