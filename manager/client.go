@@ -252,7 +252,12 @@ func (c *client) start(ctx context.Context, cl *call) error {
 	cl.id = c.lastID
 	c.pending[cl.id] = cl
 	c.queueReleasesLocked()
-	c.out = append(c.out, sealFrame(cl.out, cl.id, cl.items)...)
+	frame := sealFrame(cl.out, cl.id, cl.items)
+	if len(c.out) == 0 && len(frame) > keepCall {
+		c.out, cl.out = frame, nil // saves a copy
+	} else {
+		c.out = append(c.out, frame...)
+	}
 	if len(c.pending) > 1 && !c.writing {
 		// Other goroutines have calls under way, and probably one reply woke several of us at once. Whoever is
 		// ready to run may queue its request too: then they all go in one write.

@@ -74,9 +74,7 @@ func appendValue[T ~string | ~[]byte, R ~uint64](b []byte, data T, refs []R) []b
 	return b
 }
 
-// longArray is the head of an array whose length is filled in later.
-const longArray = 5
-
+// appendLongArray appends the head of an array whose length setLongArray fills in.
 func appendLongArray(b []byte) []byte { return append(b, byte(codec.Array)<<5|26, 0, 0, 0, 0) }
 
 func setLongArray(b []byte, at, n int) { binary.BigEndian.PutUint32(b[at+1:], uint32(n)) }

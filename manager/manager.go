@@ -44,6 +44,7 @@ func (o Options) maxMessage() int {
 // A Manager is this process's connection to a server. It is safe for concurrent use, and crosses to other
 // processes in arguments and messages. An unreachable one closes itself, but does not shut its server down.
 type Manager struct {
+	addr    net.Addr
 	state   atomic.Pointer[connection]
 	cleanup runtime.Cleanup
 }
@@ -56,6 +57,7 @@ type connection struct {
 }
 
 func (m *Manager) attach(c *client, owned *serverProcess) {
+	m.addr = c.target.addr()
 	m.cleanup = runtime.AddCleanup(m, func(c *client) { c.dropUser() }, c)
 	m.state.Store(&connection{client: c, owned: owned})
 }
@@ -124,16 +126,14 @@ func (c *client) ping(ctx context.Context) error {
 	return nil
 }
 
-// Addr returns the server's address. It is nil after Close.
-func (m *Manager) Addr() net.Addr {
-	c, err := m.use()
-	if err != nil {
-		return nil
+// Addr returns the server's address, also after Close.
+func (m *Manager) Addr() net.Addr { return m.addr }
+
+func (t target) addr() net.Addr {
+	if t.network == "unix" {
+		return &net.UnixAddr{Name: t.address, Net: "unix"}
 	}
-	if c.target.network == "unix" {
-		return &net.UnixAddr{Name: c.target.address, Net: "unix"}
-	}
-	return tcpAddr(c.target.address)
+	return tcpAddr(t.address)
 }
 
 // tcpAddr is an address that need not be one of numbers.

@@ -487,7 +487,10 @@ func TestNamedTypes(t *testing.T) {
 			t.Errorf("name of %d bytes: accepted", len(name))
 		}
 	}
-	type hidden struct{ x int }
+	type hidden struct {
+		X int
+		_ int
+	}
 	_, err1 = manager.NewDict[hidden, int](m)
 	_, err2 = manager.NewDict[*int, int](m)
 	_, err3 = manager.NewDict[any, int](m)
@@ -792,5 +795,178 @@ func TestShutdown(t *testing.T) {
 	}
 	if err := server.Join(ctx); err != nil {
 		t.Errorf("the server ended with %v", err)
+	}
+}
+
+type ownerJob struct {
+	Addr *manager.List[string]
+}
+
+// own starts a manager of its own, says where it is, and does not end.
+var own = process.Register(func(ctx context.Context, j ownerJob) error {
+	m, err := manager.Start(manager.Options{})
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	if err := j.Addr.Append(ctx, m.Addr().String()); err != nil {
+		return err
+	}
+	select {}
+})
+
+// A server ends with the process that started it, however that ends, and leaves no files.
+func TestServerEndsWithItsOwner(t *testing.T) {
+	ctx := testContext(t)
+	m := start(t, manager.Options{})
+	for _, test := range []struct {
+		name string
+		end  func(p *process.Process) error
+	}{
+		{"killed", (*process.Process).Kill},
+		{"terminated", func(p *process.Process) error { p.Grace = 0; return p.Terminate() }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l, err := manager.NewList[string](m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := process.New(own, ownerJob{l})
+			p.Grace = time.Millisecond
+			if err := p.Start(); err != nil {
+				t.Fatal(err)
+			}
+			waitLen(t, l, 1)
+			addr, err := l.Get(ctx, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			other, err := manager.Connect(ctx, "unix", addr, manager.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer other.Close()
+			test.end(p)
+			for err == nil {
+				_, err = other.Stats(ctx)
+			}
+			if !errors.Is(err, manager.ErrDown) {
+				t.Errorf("a client of it: %v", err)
+			}
+			for {
+				if _, err := os.Stat(filepath.Dir(addr)); errors.Is(err, fs.ErrNotExist) {
+					break
+				}
+				if ctx.Err() != nil {
+					t.Fatal("its directory is still there")
+				}
+				time.Sleep(time.Millisecond)
+			}
+		})
+	}
+}
+
+func TestServerTerminated(t *testing.T) {
+	m := start(t, manager.Options{})
+	ctx := testContext(t)
+	server := serverOf(t)
+	if err := server.Terminate(); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	for err == nil {
+		_, err = m.Stats(ctx)
+	}
+	if !errors.Is(err, manager.ErrDown) || !strings.Contains(err.Error(), "terminated") {
+		t.Errorf("a call: %v", err)
+	}
+	if err := server.Join(ctx); err != nil {
+		t.Errorf("the server ended with %v", err)
+	}
+}
+
+var inherited = process.Inherit[*manager.List[string]](nil)
+
+var useInherited = process.Register(func(ctx context.Context, _ struct{}) error {
+	return inherited.Get().Append(ctx, "from the child")
+})
+
+func TestInheritedHandle(t *testing.T) {
+	ctx := testContext(t)
+	l, err := manager.NewList[string](start(t, manager.Options{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	inherited.Set(l)
+	defer inherited.Set(nil)
+	p := process.New(useInherited, struct{}{})
+	p.Method = process.Fork
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	join(t, p)
+	if v, err := l.Get(ctx, -1); v != "from the child" || err != nil {
+		t.Errorf("Get = %q, %v", v, err)
+	}
+}
+
+var connectAsNobody = process.Register(func(ctx context.Context, path string) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	m, err := manager.Connect(ctx, "unix", path, manager.Options{})
+	if err == nil {
+		m.Close()
+		return errors.New("let in")
+	}
+	if !errors.Is(err, manager.ErrDown) || errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("refused by the file's mode and not by the server: %w", err)
+	}
+	return nil
+})
+
+// Another user is not let in, even where the socket's mode would.
+func TestOtherUser(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can run a child as another user")
+	}
+	path := serve(t, manager.Options{})
+	for name, mode := range map[string]fs.FileMode{path: 0o777, filepath.Dir(path): 0o777} {
+		if err := os.Chmod(name, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := process.New(connectAsNobody, path)
+	p.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	p.Dir = "/"
+	if err := p.Start(); err != nil {
+		t.Skip("cannot run a child as another user here: ", err)
+	}
+	join(t, p)
+}
+
+func TestLargeValue(t *testing.T) {
+	ctx := testContext(t)
+	m := start(t, manager.Options{MaxMessage: 20 << 20})
+	d, err := manager.NewDict[string, []byte](m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	big := make([]byte, 19<<20)
+	big[len(big)-1] = 7
+	if err := d.Set(ctx, "big", big); err != nil {
+		t.Fatal(err)
+	}
+	got, ok, err := d.Get(ctx, "big")
+	if len(got) != len(big) || !ok || err != nil || got[len(got)-1] != 7 {
+		t.Errorf("Get = %d bytes, %v, %v", len(got), ok, err)
+	}
+	if s, err := d.Snapshot(ctx); len(s["big"]) != len(big) || err != nil {
+		t.Errorf("Snapshot has %d bytes, %v", len(s["big"]), err)
+	}
+	if err := d.Set(ctx, "bigger", make([]byte, 21<<20)); !errors.Is(err, manager.ErrTooLarge) {
+		t.Errorf("Set of more than the limit: %v", err)
+	}
+	if n, err := d.Len(ctx); n != 1 || err != nil {
+		t.Errorf("Len = %d, %v", n, err)
 	}
 }
