@@ -111,7 +111,7 @@ func TestInheritRefusesAtStart(t *testing.T) {
 	p := process.New(nothing, struct{}{})
 	p.Method = process.Fork
 	err := p.Start()
-	if err == nil || !strings.Contains(err.Error(), "Inherit[*sync.Mutex] (3 of 4): a sync.Mutex cannot be passed to another process") {
+	if err == nil || !strings.Contains(err.Error(), "of 5): a sync.Mutex cannot be passed to another process") {
 		t.Errorf("Start: %v", err)
 	}
 	p.Method = process.Spawn // which takes no copy
@@ -135,7 +135,7 @@ func TestInheritDiffersInChild(t *testing.T) {
 	p.Method = process.Fork
 	p.Env = append(os.Environ(), moreInheritMarker+"=1")
 	mustStart(t, p)
-	if e := joinError(t, p); e.Code != 1 || !strings.Contains(e.Err, "other Inherit variables than its parent, which has 4 (the child 5)") {
+	if e := joinError(t, p); e.Code != 1 || !strings.Contains(e.Err, "other Inherit variables than its parent, which has 5 (the child 6)") {
 		t.Error(e)
 	}
 	_ = inheritedLast

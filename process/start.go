@@ -173,11 +173,11 @@ func (p *Process) standardFiles() (files []*os.File, done func(), err error) {
 	opened = append(opened, null)
 	files = []*os.File{p.Stdin, p.Stdout, p.Stderr}
 	for i, own := range []*os.File{null, os.Stdout, os.Stderr} {
+		if files[i] == nil && !usable(own) {
+			own = null // a program that has closed its output has children without
+		}
 		if files[i] == nil {
-			if files[i] = own; !usable(own) {
-				files[i] = null // a program that has closed its output has children without
-			}
-			continue
+			files[i] = own
 		}
 		f, err := blocking(files[i])
 		if err != nil {

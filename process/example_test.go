@@ -1,0 +1,92 @@
+//go:build linux
+
+package process_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/go-multiproc/multiproc/process"
+)
+
+type greeting struct {
+	Name  string
+	Times int
+}
+
+// Parent and child are one program: what is registered for a package-level variable, both know.
+var greet = process.Register(func(ctx context.Context, g greeting) error {
+	for range g.Times {
+		fmt.Printf("%s: hello, %s\n", process.Current().Name, g.Name)
+	}
+	return nil
+})
+
+var fail = process.Register(func(ctx context.Context, path string) error {
+	_, err := os.Open(path)
+	return err
+})
+
+// In a program of its own, main would be
+//
+//	func main() { process.Main(run) }
+//
+// and this would be run.
+func Example() {
+	p := process.New(greet, greeting{"world", 2})
+	p.Name = "greeter"
+	if err := p.Start(); err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := p.Join(context.Background()); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// greeter: hello, world
+	// greeter: hello, world
+}
+
+func ExampleExitError() {
+	p := process.New(fail, "/no/such/file")
+	if err := p.Start(); err != nil {
+		fmt.Println(err)
+		return
+	}
+	var exit *process.ExitError
+	if err := p.Join(context.Background()); errors.As(err, &exit) {
+		fmt.Println(exit.Code, exit.Err)
+	}
+	// Output:
+	// 1 open /no/such/file: no such file or directory
+}
+
+var settings = process.Inherit([]string{"default"})
+
+var show = process.Register(func(ctx context.Context, _ struct{}) error {
+	fmt.Println(process.Current().Method, settings.Get())
+	settings.Set(nil) // in the child
+	return nil
+})
+
+func ExampleInherit() {
+	settings.Set([]string{"verbose"})
+	for _, m := range []process.Method{process.Spawn, process.Fork} {
+		p := process.New(show, struct{}{})
+		p.Method = m
+		if err := p.Start(); err != nil {
+			fmt.Println(err)
+			return
+		}
+		if err := p.Join(context.Background()); err != nil {
+			fmt.Println(err)
+		}
+	}
+	fmt.Println("parent", settings.Get())
+	// Output:
+	// spawn [default]
+	// fork [verbose]
+	// parent [verbose]
+}
