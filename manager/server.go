@@ -86,9 +86,11 @@ func (sv *server) run() error {
 	}
 	why := sv.why
 	sv.mu.Unlock()
+	var farewells sync.WaitGroup
 	for _, s := range sessions {
-		s.farewell(why)
+		farewells.Go(func() { s.farewell(why) })
 	}
+	farewells.Wait()
 	sv.work.Wait()
 	sv.store.Close()
 	return err

@@ -38,6 +38,9 @@ const (
 	// flushSize is how much is gathered before it is written, and how much may wait for a slow reader.
 	flushSize = 256 << 10
 
+	// farewellTime is how long a client that is slow to read may delay the server's end.
+	farewellTime = time.Second
+
 	// maxWaiting bounds a connection's requests that wait at one time.
 	maxWaiting = 16 << 10
 )
@@ -333,7 +336,7 @@ func (s *session) flush() error {
 
 // farewell tells the client why the connection ends, if it listens, and ends it.
 func (s *session) farewell(why string) {
-	s.stream.conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	s.stream.conn.SetWriteDeadline(time.Now().Add(farewellTime))
 	s.mu.Lock()
 	if s.store != nil && !s.closed {
 		s.appendFailureLocked(0, &failure{codeDown, why})
