@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -53,7 +52,6 @@ func stranger(t testing.TB, h *seg.Handle) *Mutex {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { unix.Close(fd) })
 	token := 1<<39 + strangers.Add(1)
 	if ok, err := sys.TryLockRange(fd, 1<<61+int64(token), 1); !ok || err != nil {
 		t.Fatal(ok, err)
@@ -61,6 +59,10 @@ func stranger(t testing.TB, h *seg.Handle) *Mutex {
 	m := At(h, 0)
 	m.own = word(token) << tokenShift
 	m.q = newQueue(h.Mapping(), m.word)
+	t.Cleanup(func() {
+		m.q.Suspend() // or its sleeper would sleep on, for an hour
+		unix.Close(fd)
+	})
 	return m
 }
 
@@ -180,24 +182,20 @@ func TestWakeUpMeetsNobody(t *testing.T) {
 	}
 }
 
-// sleepers counts the goroutines that sleep for others.
-func sleepers() int {
-	b := make([]byte, 1<<20)
-	return strings.Count(string(b[:runtime.Stack(b, true)]), "lock.(*queue).sleep(")
+func (q *queue) sleeps() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.asleep != nil
 }
 
 // Close takes the sleeper along, also when nobody waits any more.
 func TestCloseEndsSleeper(t *testing.T) {
 	for _, how := range []string{"closed", "unreachable"} {
 		t.Run(how, func(t *testing.T) {
-			before := sleepers()
-			func() {
+			q := func() *queue { // which does not keep the handle
 				h := segment(t)
-				b := stranger(t, h)
-				if err := b.Lock(t.Context(), User); err != nil {
-					t.Fatal(err)
-				}
 				a := At(h, 0)
+				a.word.Store(uint64(word(1<<39)<<tokenShift | held)) // somebody else has it
 				ctx, cancel := context.WithCancel(t.Context())
 				done := lockSoon(ctx, a)
 				asleep(t, a)
@@ -209,14 +207,15 @@ func TestCloseEndsSleeper(t *testing.T) {
 					if err := a.Close(); err != nil {
 						t.Error(err)
 					}
-					if n := sleepers(); n != before {
-						t.Errorf("%d sleepers before, %d after Close", before, n)
+					if a.q.sleeps() {
+						t.Error("sleeps on after Close")
 					}
 				}
+				return a.q
 			}()
 			within(t, "no sleeper", func() bool {
 				runtime.GC()
-				return sleepers() == before
+				return !q.sleeps()
 			})
 		})
 	}
