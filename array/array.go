@@ -61,7 +61,7 @@ func NewRaw[T any](n int) (*Array[T], error) { return newArray[T](n, false, nil)
 
 // Of makes an anonymous Array with the given elements.
 func Of[T any](v ...T) (*Array[T], error) {
-	return newArray[T](len(v), true, func(data []byte) { copy(data, bytesOf(v)) })
+	return newArray[T](len(v), true, func(data []byte) { copy(data, cell.BytesOf(v)) })
 }
 
 func newArray[T any](n int, guarded bool, c cell.Content) (*Array[T], error) {
@@ -126,7 +126,7 @@ func (a *Array[T]) init(o *cell.Object, err error) (*Array[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	a.obj, a.elems = o, elements[T](o.Data, o.Count)
+	a.obj, a.elems = o, cell.Elements[T](o.Data, o.Count)
 	return a, nil
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-multiproc/multiproc/array"
 	"github.com/go-multiproc/multiproc/internal/reexec"
+	"github.com/go-multiproc/multiproc/internal/verify"
 	"github.com/go-multiproc/multiproc/psync"
 	"github.com/go-multiproc/multiproc/shm"
 	"github.com/go-multiproc/multiproc/value"
@@ -77,7 +78,7 @@ func check[T any](t *testing.T, xs ...T) {
 		want[i] = xs[j]
 		same("CompareAndSwap")
 	}
-	must(t, a.Do(background, func(s []T) error { s[0] = xs[0]; return nil }))
+	verify.Must(t, a.Do(background, func(s []T) error { s[0] = xs[0]; return nil }))
 	want[0] = xs[0]
 	same("Do")
 }
@@ -136,18 +137,18 @@ func TestEmpty(t *testing.T) {
 		if len(s) != 0 || err != nil {
 			t.Errorf("Snapshot = %v, %v", s, err)
 		}
-		mustPanic(t, "runtime error: index out of range [0] with length 0", func() { a.Load(0) })
+		verify.Panics(t, "runtime error: index out of range [0] with length 0", func() { a.Load(0) })
 	}
 }
 
 func TestIndexOutOfRange(t *testing.T) {
 	c, err := array.New[int64](3)
 	a := own(t, c, err)
-	mustPanic(t, "runtime error: index out of range [3] with length 3", func() { a.Load(3) })
-	mustPanic(t, "runtime error: index out of range [-1]", func() { a.Store(-1, 0) })
-	mustPanic(t, "runtime error: index out of range [5] with length 3", func() { a.Swap(5, 0) })
-	mustPanic(t, "runtime error: index out of range [5] with length 3", func() { a.CompareAndSwap(5, 0, 0) })
-	mustPanic(t, "runtime error: index out of range [3] with length 3", func() { array.Add(a, 3, 1) })
+	verify.Panics(t, "runtime error: index out of range [3] with length 3", func() { a.Load(3) })
+	verify.Panics(t, "runtime error: index out of range [-1]", func() { a.Store(-1, 0) })
+	verify.Panics(t, "runtime error: index out of range [5] with length 3", func() { a.Swap(5, 0) })
+	verify.Panics(t, "runtime error: index out of range [5] with length 3", func() { a.CompareAndSwap(5, 0, 0) })
+	verify.Panics(t, "runtime error: index out of range [3] with length 3", func() { array.Add(a, 3, 1) })
 }
 
 func TestAllStops(t *testing.T) {
@@ -257,14 +258,14 @@ func TestDo(t *testing.T) {
 	if a.Load(1) != 5 {
 		t.Error("what f wrote is not there")
 	}
-	mustPanic(t, "oh", func() { a.Do(background, func([]int32) error { panic("oh") }) })
+	verify.Panics(t, "oh", func() { a.Do(background, func([]int32) error { panic("oh") }) })
 	left := make(chan struct{})
 	go func() {
 		defer close(left)
 		a.Do(background, func([]int32) error { runtime.Goexit(); return nil })
 	}()
 	<-left
-	must(t, a.Do(background, func(s []int32) error {
+	verify.Must(t, a.Do(background, func(s []int32) error {
 		if ok, err := a.Mutex().TryLock(); ok || err != nil {
 			t.Errorf("TryLock in Do = %v, %v", ok, err)
 		}
@@ -274,10 +275,10 @@ func TestDo(t *testing.T) {
 		return nil
 	}))
 
-	must(t, a.Mutex().Lock(background))
+	verify.Must(t, a.Mutex().Lock(background))
 	ctx, cancel := context.WithCancel(background)
-	do := mustBlock(t, "Do", func() error { return a.Do(ctx, func([]int32) error { return nil }) })
-	snapshot := mustBlock(t, "Snapshot", func() error { _, err := a.Snapshot(ctx); return err })
+	do := verify.Blocks(t, "Do", func() error { return a.Do(ctx, func([]int32) error { return nil }) })
+	snapshot := verify.Blocks(t, "Snapshot", func() error { _, err := a.Snapshot(ctx); return err })
 	a.Store(0, 1) // takes no guard
 	cancel()
 	for what, err := range map[string]error{"Do": do(), "Snapshot": snapshot()} {
@@ -285,7 +286,7 @@ func TestDo(t *testing.T) {
 			t.Errorf("%s = %v, want the ctx's own error", what, err)
 		}
 	}
-	must(t, a.Mutex().Unlock())
+	verify.Must(t, a.Mutex().Unlock())
 }
 
 func TestSnapshotShowsNoHalfOfDo(t *testing.T) {
@@ -328,7 +329,7 @@ func TestRaw(t *testing.T) {
 	if m := a.Mutex(); m != nil {
 		t.Errorf("Mutex() = %v", m)
 	}
-	must(t, a.Do(background, func(s []pair) error { s[1].A = 4; return nil }))
+	verify.Must(t, a.Do(background, func(s []pair) error { s[1].A = 4; return nil }))
 	s, err := a.Snapshot(background)
 	if err != nil || s[1].A != 4 {
 		t.Errorf("Snapshot = %v, %v", s, err)
@@ -363,7 +364,7 @@ func TestNamed(t *testing.T) {
 	if _, err := value.Open[pair](n); !errors.Is(err, shm.ErrType) {
 		t.Errorf("Open as a Value: %v", err)
 	}
-	must(t, array.Remove(n))
+	verify.Must(t, array.Remove(n))
 	if _, err := array.Open[pair](n); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Open after Remove: %v", err)
 	}
@@ -371,14 +372,14 @@ func TestNamed(t *testing.T) {
 
 func TestFileLockGuard(t *testing.T) {
 	l, err := psync.NewFileLock(t.TempDir() + "/lock")
-	must(t, err)
-	t.Cleanup(func() { must(t, l.Close()) })
+	verify.Must(t, err)
+	t.Cleanup(func() { verify.Must(t, l.Close()) })
 	n := name(t)
 	c, err := array.Create[int64](n, 2, array.Options{Guard: l})
 	a := own(t, c, err)
 	o, err := array.Open[int64](n)
 	b := own(t, o, err)
-	must(t, b.Do(background, func(s []int64) error {
+	verify.Must(t, b.Do(background, func(s []int64) error {
 		if ok, err := a.Mutex().TryLock(); ok || err != nil {
 			t.Errorf("TryLock in Do = %v, %v", ok, err)
 		}
@@ -415,7 +416,7 @@ func TestDeath(t *testing.T) {
 				t.Fatal(got)
 			}
 			do := func() error { return a.Do(background, func(s []pair) error { s[0].B++; return nil }) }
-			wait := mustBlock(t, "Do", do)
+			wait := verify.Blocks(t, "Do", do)
 			p.Kill()
 			_, err = a.Snapshot(background)
 			for what, err := range map[string]error{"Do": wait(), "second Do": do(), "Snapshot": err} {
@@ -424,8 +425,8 @@ func TestDeath(t *testing.T) {
 				}
 			}
 			a.Store(1, pair{2, 2}) // goes on
-			must(t, a.Mutex().Recover(background, func() error { a.Store(0, pair{}); return nil }))
-			must(t, do())
+			verify.Must(t, a.Mutex().Recover(background, func() error { a.Store(0, pair{}); return nil }))
+			verify.Must(t, do())
 			s, err := a.Snapshot(background)
 			if want := []pair{{0, 1}, {2, 2}, {}}; err != nil || !slices.Equal(s, want) {
 				t.Errorf("in the end %v, %v; want %v", s, err, want)
@@ -479,31 +480,31 @@ func TestStormOfKills(t *testing.T) {
 
 func TestClose(t *testing.T) {
 	c, err := array.New[pair](3)
-	must(t, err)
+	verify.Must(t, err)
 	words, err := array.New[int16](3)
-	must(t, err)
+	verify.Must(t, err)
 	kept := words.Slice()
 	keptPairs := c.Slice()
 	keptPairs[1].A, kept[1] = 5, 5
 	var fromDo []pair
-	must(t, c.Do(background, func(s []pair) error { fromDo = s; return nil }))
+	verify.Must(t, c.Do(background, func(s []pair) error { fromDo = s; return nil }))
 	for range 2 {
-		must(t, c.Close())
-		must(t, words.Close())
+		verify.Must(t, c.Close())
+		verify.Must(t, words.Close())
 	}
 	const text = "array: use of closed Array"
-	mustPanic(t, text, func() { c.Load(0) })
-	mustPanic(t, text, func() { c.Store(0, pair{}) })
-	mustPanic(t, text, func() { c.Swap(0, pair{}) })
-	mustPanic(t, text, func() { c.CompareAndSwap(0, pair{}, pair{}) })
-	mustPanic(t, text, func() { c.Len() })
-	mustPanic(t, text, func() { c.Slice() })
-	mustPanic(t, text, func() {
+	verify.Panics(t, text, func() { c.Load(0) })
+	verify.Panics(t, text, func() { c.Store(0, pair{}) })
+	verify.Panics(t, text, func() { c.Swap(0, pair{}) })
+	verify.Panics(t, text, func() { c.CompareAndSwap(0, pair{}, pair{}) })
+	verify.Panics(t, text, func() { c.Len() })
+	verify.Panics(t, text, func() { c.Slice() })
+	verify.Panics(t, text, func() {
 		for range c.All() {
 		}
 	})
-	mustPanic(t, text, func() { words.Load(0) })
-	mustPanic(t, text, func() { array.Add(words, 0, 1) })
+	verify.Panics(t, text, func() { words.Load(0) })
+	verify.Panics(t, text, func() { array.Add(words, 0, 1) })
 	_, err = c.Snapshot(background)
 	for what, err := range map[string]error{
 		"Snapshot": err, "Do": c.Do(background, func([]pair) error { return nil }), "Lock": c.Mutex().Lock(background),
@@ -528,7 +529,7 @@ func TestClose(t *testing.T) {
 func TestSliceOfUnreachable(t *testing.T) {
 	s := func() []int64 {
 		a, err := array.Of[int64](1, 2, 3)
-		must(t, err)
+		verify.Must(t, err)
 		return a.Slice()
 	}()
 	for range 3 {
@@ -541,7 +542,7 @@ func TestCloseWaitsForDo(t *testing.T) {
 	for guard, makeArray := range map[string]func(int) (*array.Array[int64], error){"own": array.New[int64], "none": array.NewRaw[int64]} {
 		t.Run(guard, func(t *testing.T) {
 			a, err := makeArray(3)
-			must(t, err)
+			verify.Must(t, err)
 			inside, leave := make(chan struct{}), make(chan struct{})
 			done := make(chan error, 1)
 			go func() {
@@ -556,21 +557,21 @@ func TestCloseWaitsForDo(t *testing.T) {
 			}()
 			<-inside
 			a.Store(0, 7)
-			wait := mustBlock(t, "Close", a.Close)
+			wait := verify.Blocks(t, "Close", a.Close)
 			close(leave)
-			must(t, <-done)
-			must(t, wait())
+			verify.Must(t, <-done)
+			verify.Must(t, wait())
 		})
 	}
 }
 
 func TestCloseWhileTheGuardIsHeld(t *testing.T) {
 	a, err := array.New[int64](3)
-	must(t, err)
-	must(t, a.Mutex().Lock(background))
+	verify.Must(t, err)
+	verify.Must(t, a.Mutex().Lock(background))
 	if err := a.Close(); !errors.Is(err, psync.ErrHeld) {
 		t.Errorf("Close = %v", err)
 	}
-	must(t, a.Mutex().Unlock())
-	must(t, a.Close())
+	verify.Must(t, a.Mutex().Unlock())
+	verify.Must(t, a.Close())
 }

@@ -11,12 +11,13 @@ import (
 	"testing"
 
 	"github.com/go-multiproc/multiproc/array"
+	"github.com/go-multiproc/multiproc/internal/verify"
 	"github.com/go-multiproc/multiproc/shm"
 )
 
 func TestOver(t *testing.T) {
 	s, err := shm.New(100)
-	must(t, err)
+	verify.Must(t, err)
 	ints, err := array.Over[int32](s, 8, 5)
 	a := own(t, ints, err)
 	trios, err := array.Over[[3]byte](s, 29, 4)
@@ -39,7 +40,7 @@ func TestOver(t *testing.T) {
 		t.Error("the helper sees another length")
 	}
 	// The array has a hold of its own.
-	must(t, s.Close())
+	verify.Must(t, s.Close())
 	if a.Load(4) != 0x04030200 || b.Load(1) != [3]byte{2} {
 		t.Error("closing the segment took the memory away")
 	}
@@ -58,7 +59,7 @@ func fillHelper(args []string) int {
 
 func TestOverCrosses(t *testing.T) {
 	s, err := shm.New(4096)
-	must(t, err)
+	verify.Must(t, err)
 	defer s.Close()
 	c, err := array.Over[int32](s, 12, 3)
 	a := own(t, c, err)
@@ -74,7 +75,7 @@ func TestOverCrosses(t *testing.T) {
 
 func TestOverRefuses(t *testing.T) {
 	s, err := shm.New(100)
-	must(t, err)
+	verify.Must(t, err)
 	tests := []struct {
 		name  string
 		make  func() error
@@ -99,7 +100,7 @@ func TestOverRefuses(t *testing.T) {
 	if _, err := array.Over[string](s, 0, 1); err == nil {
 		t.Error("strings were accepted")
 	}
-	must(t, s.Close())
+	verify.Must(t, s.Close())
 	if _, err := array.Over[byte](s, 0, 1); !errors.Is(err, fs.ErrClosed) {
 		t.Errorf("over a closed segment: %v", err)
 	}
@@ -124,19 +125,19 @@ shm.unlink()
 `, n)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
-	must(t, err)
+	verify.Must(t, err)
 	out, err := cmd.StdoutPipe()
-	must(t, err)
-	must(t, cmd.Start())
+	verify.Must(t, err)
+	verify.Must(t, cmd.Start())
 	lines := bufio.NewScanner(out)
 	if !lines.Scan() || lines.Text() != "made" {
 		t.Fatal(lines.Text())
 	}
 	s, err := shm.OpenRaw(n)
-	must(t, err)
+	verify.Must(t, err)
 	c, err := array.Over[float64](s, 16, 3)
 	a := own(t, c, err)
-	must(t, s.Close())
+	verify.Must(t, s.Close())
 	for i, x := range a.All() {
 		if x != float64(i)+0.5 {
 			t.Errorf("element %d is %v", i, x)
@@ -156,7 +157,7 @@ shm.unlink()
 	if !lines.Scan() || lines.Text() != "0.5 -7.25 3.5" {
 		t.Errorf("Python sees %q", lines.Text())
 	}
-	must(t, cmd.Wait())
+	verify.Must(t, cmd.Wait())
 }
 
 func TestPythonReadsAndWrites(t *testing.T) {
@@ -194,7 +195,7 @@ shm.close()
 `, n)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
-	must(t, err)
+	verify.Must(t, err)
 	if got := strings.TrimSpace(string(out)); got != "499500.0" {
 		t.Errorf("Python's sum is %s", got)
 	}

@@ -185,32 +185,9 @@ func (p *peer) do(cmd string) {
 	}
 }
 
-// patience is how long a call that must block is watched, and a call that must
-// return is waited for.
+// patience is how long something that must happen is waited for, and watched how
+// long something that must not.
 const (
-	watched  = 20 * time.Millisecond
 	patience = 20 * time.Second
+	watched  = 20 * time.Millisecond
 )
-
-// mustBlock runs f, which must not return yet, and gives back the function that
-// waits for its result.
-func mustBlock(t *testing.T, what string, f func() error) (wait func() error) {
-	t.Helper()
-	done := make(chan error, 1)
-	go func() { done <- f() }()
-	select {
-	case err := <-done:
-		t.Fatalf("%s returned %v; it must wait", what, err)
-	case <-time.After(watched):
-	}
-	return func() error {
-		t.Helper()
-		select {
-		case err := <-done:
-			return err
-		case <-time.After(patience):
-			t.Fatalf("%s still waits", what)
-			return nil
-		}
-	}
-}

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-multiproc/multiproc/internal/verify"
 	"github.com/go-multiproc/multiproc/psync"
 )
 
@@ -37,34 +38,27 @@ func newFileLock(t *testing.T, path string) *psync.FileLock {
 
 func lockPath(t *testing.T) string { return filepath.Join(t.TempDir(), "lock") }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // mustTry checks what TryLock answers, and gives the lock back.
 func mustTry(t *testing.T, l *psync.FileLock, want bool) {
 	t.Helper()
 	ok, err := l.TryLock()
-	must(t, err)
+	verify.Must(t, err)
 	if ok != want {
 		t.Fatalf("TryLock = %v, want %v", ok, want)
 	}
 	if ok {
-		must(t, l.Unlock())
+		verify.Must(t, l.Unlock())
 	}
 }
 
 func TestFileLockMakesAndKeepsTheFile(t *testing.T) {
 	path := lockPath(t)
 	l := newFileLock(t, path)
-	must(t, l.Lock(background))
-	must(t, l.Unlock())
-	must(t, l.Close())
+	verify.Must(t, l.Lock(background))
+	verify.Must(t, l.Unlock())
+	verify.Must(t, l.Close())
 	fi, err := os.Stat(path)
-	must(t, err)
+	verify.Must(t, err)
 	if fi.Mode() != 0o600 {
 		t.Errorf("mode %v", fi.Mode())
 	}
@@ -84,9 +78,9 @@ func TestFileLockRelativePath(t *testing.T) {
 func TestFileLockBadPaths(t *testing.T) {
 	dir := t.TempDir()
 	fifo := filepath.Join(dir, "fifo")
-	must(t, syscall.Mkfifo(fifo, 0o600))
+	verify.Must(t, syscall.Mkfifo(fifo, 0o600))
 	loop := filepath.Join(dir, "loop")
-	must(t, os.Symlink(loop, loop))
+	verify.Must(t, os.Symlink(loop, loop))
 	tests := []struct {
 		name, path string
 		want       error
@@ -118,7 +112,7 @@ func TestFileLockBadPaths(t *testing.T) {
 func TestFileLockWithoutPermission(t *testing.T) {
 	if os.Getuid() != 0 {
 		path := lockPath(t)
-		must(t, os.WriteFile(path, nil, 0))
+		verify.Must(t, os.WriteFile(path, nil, 0))
 		if _, err := psync.NewFileLock(path); !errors.Is(err, fs.ErrPermission) {
 			t.Errorf("error %v", err)
 		}
@@ -127,14 +121,14 @@ func TestFileLockWithoutPermission(t *testing.T) {
 	// root may open anything, so somebody else has to try.
 	dir := t.TempDir()
 	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
-		must(t, os.Chmod(d, 0o755))
+		verify.Must(t, os.Chmod(d, 0o755))
 	}
 	path := filepath.Join(dir, "lock")
-	must(t, os.WriteFile(path, nil, 0o600))
+	verify.Must(t, os.WriteFile(path, nil, 0o600))
 	exe := filepath.Join(dir, "test")
 	b, err := os.ReadFile("/proc/self/exe")
-	must(t, err)
-	must(t, os.WriteFile(exe, b, 0o755))
+	verify.Must(t, err)
+	verify.Must(t, os.WriteFile(exe, b, 0o755))
 	cmd := exec.Command(exe)
 	cmd.Dir = "/"
 	cmd.Env = append(os.Environ(), fileLockHelperVar+"="+path)
@@ -155,13 +149,13 @@ func TestFileLockNotHeld(t *testing.T) {
 	}
 	check("Unlock", l.Unlock())
 	check("RUnlock", l.RUnlock())
-	must(t, l.Lock(background))
+	verify.Must(t, l.Lock(background))
 	check("RUnlock of an exclusive hold", l.RUnlock())
-	must(t, l.Unlock())
+	verify.Must(t, l.Unlock())
 	check("second Unlock", l.Unlock())
-	must(t, l.RLock(background))
+	verify.Must(t, l.RLock(background))
 	check("Unlock of a shared hold", l.Unlock())
-	must(t, l.RUnlock())
+	verify.Must(t, l.RUnlock())
 
 	p := startPeer(t, l.Path())
 	p.do("lock")
@@ -174,48 +168,48 @@ func TestFileLockExcludesWithinProcess(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "lock")
 	l := newFileLock(t, path)
-	must(t, os.Link(path, filepath.Join(dir, "hardlink")))
-	must(t, os.Symlink(path, filepath.Join(dir, "symlink")))
+	verify.Must(t, os.Link(path, filepath.Join(dir, "hardlink")))
+	verify.Must(t, os.Symlink(path, filepath.Join(dir, "symlink")))
 	for _, name := range []string{"lock", "hardlink", "symlink"} {
 		t.Run(name, func(t *testing.T) {
 			other := newFileLock(t, filepath.Join(dir, name))
-			must(t, l.Lock(background))
+			verify.Must(t, l.Lock(background))
 			mustTry(t, other, false)
-			wait := mustBlock(t, "Lock", func() error { return other.Lock(background) })
-			must(t, l.Unlock())
-			must(t, wait())
+			wait := verify.Blocks(t, "Lock", func() error { return other.Lock(background) })
+			verify.Must(t, l.Unlock())
+			verify.Must(t, wait())
 			mustTry(t, l, false)
 			// A hold is the process's: whichever handle may end it.
-			must(t, l.Unlock())
+			verify.Must(t, l.Unlock())
 			mustTry(t, l, true)
 		})
 	}
 	t.Run("same handle", func(t *testing.T) {
-		must(t, l.Lock(background))
-		wait := mustBlock(t, "Lock", func() error { return l.Lock(background) })
-		must(t, l.Unlock())
-		must(t, wait())
-		must(t, l.Unlock())
+		verify.Must(t, l.Lock(background))
+		wait := verify.Blocks(t, "Lock", func() error { return l.Lock(background) })
+		verify.Must(t, l.Unlock())
+		verify.Must(t, wait())
+		verify.Must(t, l.Unlock())
 	})
 }
 
 func TestFileLockExcludesProcesses(t *testing.T) {
 	path := lockPath(t)
 	const processes, each = 3, 100
-	must(t, os.WriteFile(path+".count", []byte("0"), 0o600))
+	verify.Must(t, os.WriteFile(path+".count", []byte("0"), 0o600))
 	peers := make([]*peer, processes)
 	for i := range peers {
 		peers[i] = startPeer(t, path)
 		peers[i].send("count " + strconv.Itoa(each))
 	}
-	must(t, countUp(path, strconv.Itoa(each)))
+	verify.Must(t, countUp(path, strconv.Itoa(each)))
 	for _, p := range peers {
 		if got := p.answer(); got != "ok" {
 			t.Error(got)
 		}
 	}
 	b, err := os.ReadFile(path + ".count")
-	must(t, err)
+	verify.Must(t, err)
 	if want := strconv.Itoa((processes + 1) * 4 * each); string(b) != want {
 		t.Errorf("counted %s, want %s", b, want)
 	}
@@ -225,21 +219,21 @@ func TestFileLockReadersShare(t *testing.T) {
 	l := newFileLock(t, lockPath(t))
 	p := startPeer(t, l.Path())
 	p.do("rlock")
-	must(t, l.RLock(background))
-	must(t, l.RLock(background))
+	verify.Must(t, l.RLock(background))
+	verify.Must(t, l.RLock(background))
 	mustTry(t, l, false)
 
 	// A writer waits for all of them, here and there; a reader that comes later
 	// waits behind it.
-	writer := mustBlock(t, "Lock", func() error { return l.Lock(background) })
-	must(t, l.RUnlock())
-	must(t, l.RUnlock())
-	late := mustBlock(t, "RLock behind Lock", func() error { return l.RLock(background) })
+	writer := verify.Blocks(t, "Lock", func() error { return l.Lock(background) })
+	verify.Must(t, l.RUnlock())
+	verify.Must(t, l.RUnlock())
+	late := verify.Blocks(t, "RLock behind Lock", func() error { return l.RLock(background) })
 	p.do("runlock")
-	must(t, writer())
-	must(t, l.Unlock())
-	must(t, late())
-	must(t, l.RUnlock())
+	verify.Must(t, writer())
+	verify.Must(t, l.Unlock())
+	verify.Must(t, late())
+	verify.Must(t, l.RUnlock())
 }
 
 func TestFileLockReadersGoOnWhenWriterGivesUp(t *testing.T) {
@@ -248,21 +242,21 @@ func TestFileLockReadersGoOnWhenWriterGivesUp(t *testing.T) {
 	p.do("rlock")
 	ctx, cancel := context.WithCancel(background)
 	defer cancel()
-	writer := mustBlock(t, "Lock", func() error { return l.Lock(ctx) })
-	reader := mustBlock(t, "RLock behind Lock", func() error { return l.RLock(background) })
+	writer := verify.Blocks(t, "Lock", func() error { return l.Lock(ctx) })
+	reader := verify.Blocks(t, "RLock behind Lock", func() error { return l.RLock(background) })
 	cancel()
 	if err := writer(); err != context.Canceled {
 		t.Errorf("Lock = %v", err)
 	}
 	// The peer still reads, so a stander that the writer left behind still waits.
-	must(t, reader())
-	must(t, l.RUnlock())
+	verify.Must(t, reader())
+	verify.Must(t, l.RUnlock())
 	p.do("runlock")
 }
 
 func TestFileLockOrder(t *testing.T) {
 	l := newFileLock(t, lockPath(t))
-	must(t, l.Lock(background))
+	verify.Must(t, l.Lock(background))
 	const n = 40 // more than are served without unlocking
 	var mu sync.Mutex
 	var order []int
@@ -285,7 +279,7 @@ func TestFileLockOrder(t *testing.T) {
 			runtime.Gosched()
 		}
 	}
-	must(t, l.Unlock())
+	verify.Must(t, l.Unlock())
 	all.Wait()
 	for i, got := range order {
 		if got != i {
@@ -298,12 +292,12 @@ func TestFileLockFreeIsTakenWithoutALookAtCtx(t *testing.T) {
 	l := newFileLock(t, lockPath(t))
 	ended, cancel := context.WithCancel(background)
 	cancel()
-	must(t, l.Lock(ended))
+	verify.Must(t, l.Lock(ended))
 	other := newFileLock(t, l.Path())
 	if err := other.Lock(ended); err != context.Canceled {
 		t.Errorf("Lock of a taken lock = %v", err)
 	}
-	must(t, l.Unlock())
+	verify.Must(t, l.Unlock())
 }
 
 // Goroutines that give up return at once, at the cost of one thread, and the
@@ -338,7 +332,7 @@ func TestFileLockGivingUp(t *testing.T) {
 	if err := l.Lock(timeout); err != context.DeadlineExceeded {
 		t.Fatalf("Lock = %v", err)
 	}
-	must(t, l.Close())
+	verify.Must(t, l.Close())
 
 	p.do("unlock")
 	p.do("lock") // after or before our stander: either way it gets it
@@ -369,27 +363,27 @@ func TestFileLockHolderDies(t *testing.T) {
 	l := newFileLock(t, lockPath(t))
 	p := startPeer(t, l.Path())
 	p.do("lock")
-	wait := mustBlock(t, "Lock", func() error { return l.Lock(background) })
-	must(t, p.cmd.Process.Kill())
-	must(t, wait())
+	wait := verify.Blocks(t, "Lock", func() error { return l.Lock(background) })
+	verify.Must(t, p.cmd.Process.Kill())
+	verify.Must(t, wait())
 	ran := false
-	must(t, l.Recover(background, func() error { ran = true; return nil }))
+	verify.Must(t, l.Recover(background, func() error { ran = true; return nil }))
 	if ran {
 		t.Error("Recover ran repair on a lock that was not abandoned")
 	}
-	must(t, l.Unlock())
+	verify.Must(t, l.Unlock())
 }
 
 func TestFileLockStoppedHolderKeepsIt(t *testing.T) {
 	l := newFileLock(t, lockPath(t))
 	p := startPeer(t, l.Path())
 	p.do("lock")
-	must(t, p.cmd.Process.Signal(syscall.SIGSTOP))
-	wait := mustBlock(t, "Lock", func() error { return l.Lock(background) })
-	must(t, p.cmd.Process.Signal(syscall.SIGCONT))
+	verify.Must(t, p.cmd.Process.Signal(syscall.SIGSTOP))
+	wait := verify.Blocks(t, "Lock", func() error { return l.Lock(background) })
+	verify.Must(t, p.cmd.Process.Signal(syscall.SIGCONT))
 	p.do("unlock")
-	must(t, wait())
-	must(t, l.Unlock())
+	verify.Must(t, wait())
+	verify.Must(t, l.Unlock())
 }
 
 // Whoever waits while the file is replaced gets the lock on the new one.
@@ -401,17 +395,17 @@ func TestFileLockReplacedFile(t *testing.T) {
 			mine := newFileLock(t, path)
 			p := startPeer(t, path)
 			if holder == "same process" {
-				must(t, mine.Lock(background))
+				verify.Must(t, mine.Lock(background))
 			} else {
 				p.do("lock")
 			}
-			wait := mustBlock(t, "Lock", func() error { return l.Lock(background) })
-			must(t, os.WriteFile(path+".new", nil, 0o600))
-			must(t, os.Rename(path+".new", path))
+			wait := verify.Blocks(t, "Lock", func() error { return l.Lock(background) })
+			verify.Must(t, os.WriteFile(path+".new", nil, 0o600))
+			verify.Must(t, os.Rename(path+".new", path))
 			newcomer := startPeer(t, path)
 			newcomer.do("lock")
 			if holder == "same process" {
-				must(t, mine.Unlock())
+				verify.Must(t, mine.Unlock())
 			} else {
 				p.do("unlock")
 			}
@@ -421,27 +415,27 @@ func TestFileLockReplacedFile(t *testing.T) {
 				t.Errorf("trylock of the new file: %s", got)
 			}
 			newcomer.do("unlock")
-			must(t, wait())
+			verify.Must(t, wait())
 			newcomer.send("trylock")
 			if got := newcomer.answer(); got != "busy" {
 				t.Errorf("trylock after the waiter got it: %s", got)
 			}
-			must(t, l.Unlock())
+			verify.Must(t, l.Unlock())
 		})
 	}
 }
 
 func TestFileLockRemovedFile(t *testing.T) {
 	l := newFileLock(t, lockPath(t))
-	must(t, l.Lock(background))
-	must(t, os.Remove(l.Path()))
-	must(t, l.Unlock())
-	must(t, l.Lock(background))
+	verify.Must(t, l.Lock(background))
+	verify.Must(t, os.Remove(l.Path()))
+	verify.Must(t, l.Unlock())
+	verify.Must(t, l.Lock(background))
 	if _, err := os.Stat(l.Path()); err != nil {
 		t.Error(err)
 	}
-	must(t, l.Unlock())
-	must(t, os.RemoveAll(filepath.Dir(l.Path())))
+	verify.Must(t, l.Unlock())
+	verify.Must(t, os.RemoveAll(filepath.Dir(l.Path())))
 	var pe *fs.PathError
 	if err := l.Lock(background); !errors.As(err, &pe) || !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Lock without the directory = %v", err)
@@ -450,19 +444,19 @@ func TestFileLockRemovedFile(t *testing.T) {
 
 func TestFileLockClose(t *testing.T) {
 	l := newFileLock(t, lockPath(t))
-	must(t, l.Lock(background))
+	verify.Must(t, l.Lock(background))
 	if err := l.Close(); err == nil {
 		t.Fatal("closing a held lock succeeded")
 	}
 	other := newFileLock(t, l.Path())
-	wait := mustBlock(t, "Lock", func() error { return other.Lock(background) })
-	must(t, other.Close()) // the hold is not its own
+	wait := verify.Blocks(t, "Lock", func() error { return other.Lock(background) })
+	verify.Must(t, other.Close()) // the hold is not its own
 	if err := wait(); !errors.Is(err, fs.ErrClosed) {
 		t.Errorf("Lock while Close = %v", err)
 	}
-	must(t, l.Unlock())
-	must(t, l.Close())
-	must(t, l.Close())
+	verify.Must(t, l.Unlock())
+	verify.Must(t, l.Close())
+	verify.Must(t, l.Close())
 	_, err := l.TryLock()
 	for what, err := range map[string]error{
 		"Lock": l.Lock(background), "TryLock": err, "Unlock": l.Unlock(), "RLock": l.RLock(background),
@@ -482,7 +476,7 @@ func TestFileLockZero(t *testing.T) {
 	if err := l.Unlock(); err == nil {
 		t.Error("Unlock of a zero FileLock succeeded")
 	}
-	must(t, l.Close())
+	verify.Must(t, l.Close())
 }
 
 func TestFileLockLeaksNothing(t *testing.T) {
@@ -499,13 +493,13 @@ func TestFileLockLeaksNothing(t *testing.T) {
 	for range 50 {
 		l := newFileLock(t, path)
 		other := newFileLock(t, path)
-		must(t, l.Lock(background))
+		verify.Must(t, l.Lock(background))
 		mustTry(t, other, false)
 		done := make(chan error)
 		go func() { done <- other.RLock(background) }()
-		must(t, l.Unlock())
-		must(t, <-done)
-		must(t, other.RUnlock())
+		verify.Must(t, l.Unlock())
+		verify.Must(t, <-done)
+		verify.Must(t, other.RUnlock())
 	}
 	waitIdle(t)
 	if after := fds(); after > before {
@@ -551,22 +545,22 @@ sys.stdin.readline()`}
 			if ok, err := l.TryRLock(); err != nil || ok != tt.shared {
 				t.Fatalf("TryRLock = %v, %v; want %v", ok, err, tt.shared)
 			} else if ok {
-				must(t, l.RUnlock())
+				verify.Must(t, l.RUnlock())
 			}
-			wait := mustBlock(t, "Lock", func() error { return l.Lock(background) })
+			wait := verify.Blocks(t, "Lock", func() error { return l.Lock(background) })
 			p.send("")
-			must(t, wait())
+			verify.Must(t, wait())
 
 			// We have it: it waits.
 			p = startPeerCommand(t, exec.Command(argv[0], argv[1:]...))
-			wait = mustBlock(t, tt.name, func() error {
+			wait = verify.Blocks(t, tt.name, func() error {
 				if got := p.answer(); got != "locked" {
 					return fmt.Errorf("answer %q", got)
 				}
 				return nil
 			})
-			must(t, l.Unlock())
-			must(t, wait())
+			verify.Must(t, l.Unlock())
+			verify.Must(t, wait())
 		})
 	}
 }

@@ -12,10 +12,10 @@ import (
 
 // load is Load without the short cut.
 func (v *Value[T]) load() (x T) {
-	if isWord[T]() {
-		x = fromBits[T](cell.LoadBits(v.at(), sizeOf[T]()))
+	if cell.Word[T]() {
+		x = cell.FromBits[T](cell.LoadBits(v.at(), cell.SizeOf[T]()))
 	} else {
-		v.obj.Large.Load(0, bytesOf(&x))
+		v.obj.Large.Load(0, cell.Bytes(&x))
 	}
 	v.use()
 	cell.RaceAcquire(v.at())
@@ -26,22 +26,22 @@ func (v *Value[T]) load() (x T) {
 func (v *Value[T]) store(x T) {
 	v.use()
 	cell.RaceRelease(v.at())
-	if isWord[T]() {
-		cell.StoreBits(v.at(), sizeOf[T](), toBits(x)&v.obj.Mask)
+	if cell.Word[T]() {
+		cell.StoreBits(v.at(), cell.SizeOf[T](), cell.ToBits(x)&v.obj.Mask)
 		runtime.KeepAlive(v)
 		return
 	}
-	v.obj.Large.Store(0, cell.Wipe(bytesOf(&x), v.obj.Type.Padding))
+	v.obj.Large.Store(0, cell.Wipe(cell.Bytes(&x), v.obj.Type.Padding))
 }
 
 // Swap sets the value and returns what it was before.
 func (v *Value[T]) Swap(x T) (old T) {
 	v.use()
 	cell.RaceRelease(v.at())
-	if isWord[T]() {
-		old = fromBits[T](cell.SwapBits(v.at(), sizeOf[T](), toBits(x)&v.obj.Mask))
+	if cell.Word[T]() {
+		old = cell.FromBits[T](cell.SwapBits(v.at(), cell.SizeOf[T](), cell.ToBits(x)&v.obj.Mask))
 	} else {
-		v.obj.Large.Replace(0, bytesOf(&old), cell.Wipe(bytesOf(&x), v.obj.Type.Padding), nil)
+		v.obj.Large.Replace(0, cell.Bytes(&old), cell.Wipe(cell.Bytes(&x), v.obj.Type.Padding), nil)
 	}
 	v.use()
 	cell.RaceAcquire(v.at())
@@ -55,14 +55,14 @@ func (v *Value[T]) CompareAndSwap(old, x T) (swapped bool) {
 	v.use()
 	cell.RaceRelease(v.at())
 	switch {
-	case !isWord[T]():
+	case !cell.Word[T]():
 		var now T
-		v.obj.Large.Replace(0, bytesOf(&now), cell.Wipe(bytesOf(&x), v.obj.Type.Padding), func() bool {
+		v.obj.Large.Replace(0, cell.Bytes(&now), cell.Wipe(cell.Bytes(&x), v.obj.Type.Padding), func() bool {
 			swapped = any(now) == any(old)
 			return swapped
 		})
 	case v.obj.Type.Bitwise:
-		swapped = cell.CASBits(v.at(), sizeOf[T](), toBits(old), toBits(x))
+		swapped = cell.CASBits(v.at(), cell.SizeOf[T](), cell.ToBits(old), cell.ToBits(x))
 	default:
 		swapped = v.casEqual(old, x)
 	}
@@ -73,13 +73,13 @@ func (v *Value[T]) CompareAndSwap(old, x T) (swapped bool) {
 
 // casEqual is CompareAndSwap of a word whose equality is not that of its bits.
 func (v *Value[T]) casEqual(old, x T) bool {
-	bits := toBits(x) & v.obj.Mask
+	bits := cell.ToBits(x) & v.obj.Mask
 	for {
-		now := cell.LoadBits(v.at(), sizeOf[T]())
-		if any(fromBits[T](now)) != any(old) {
+		now := cell.LoadBits(v.at(), cell.SizeOf[T]())
+		if any(cell.FromBits[T](now)) != any(old) {
 			return false
 		}
-		if cell.CASBits(v.at(), sizeOf[T](), now, bits) {
+		if cell.CASBits(v.at(), cell.SizeOf[T](), now, bits) {
 			return true
 		}
 	}
@@ -114,7 +114,7 @@ func (v *Value[T]) Update(ctx context.Context, f func(T) T) (x T, err error) {
 			_ = g.Release()
 		}
 	}()
-	if isWord[T]() {
+	if cell.Word[T]() {
 		x = v.updateWord(f)
 	} else {
 		x = v.updateLarge(f)
@@ -132,17 +132,17 @@ func (v *Value[T]) Update(ctx context.Context, f func(T) T) (x T, err error) {
 }
 
 func (v *Value[T]) updateWord(f func(T) T) T {
-	for sizeOf[T]() == 8 { // the same as below, without two calls
+	for cell.SizeOf[T]() == 8 { // the same as below, without two calls
 		old := atomic.LoadUint64(v.data)
-		x := f(fromBits[T](old))
-		if atomic.CompareAndSwapUint64(v.data, old, toBits(x)&v.obj.Mask) {
+		x := f(cell.FromBits[T](old))
+		if atomic.CompareAndSwapUint64(v.data, old, cell.ToBits(x)&v.obj.Mask) {
 			return x
 		}
 	}
 	for {
-		old := cell.LoadBits(v.at(), sizeOf[T]())
-		x := f(fromBits[T](old))
-		if cell.CASBits(v.at(), sizeOf[T](), old, toBits(x)&v.obj.Mask) {
+		old := cell.LoadBits(v.at(), cell.SizeOf[T]())
+		x := f(cell.FromBits[T](old))
+		if cell.CASBits(v.at(), cell.SizeOf[T](), old, cell.ToBits(x)&v.obj.Mask) {
 			return x
 		}
 	}
@@ -151,12 +151,12 @@ func (v *Value[T]) updateWord(f func(T) T) T {
 func (v *Value[T]) updateLarge(f func(T) T) T {
 	var old, now T
 	for {
-		v.obj.Large.Load(0, bytesOf(&old))
+		v.obj.Large.Load(0, cell.Bytes(&old))
 		next := f(old)
 		same := false
 		// By its bytes, like a word: then a NaN in it is no reason to try for ever.
-		v.obj.Large.Replace(0, bytesOf(&now), cell.Wipe(bytesOf(&next), v.obj.Type.Padding), func() bool {
-			same = bytes.Equal(bytesOf(&now), bytesOf(&old))
+		v.obj.Large.Replace(0, cell.Bytes(&now), cell.Wipe(cell.Bytes(&next), v.obj.Type.Padding), func() bool {
+			same = bytes.Equal(cell.Bytes(&now), cell.Bytes(&old))
 			return same
 		})
 		if same {
@@ -171,7 +171,7 @@ func add[T Number](v *Value[T], delta T) (sum T) {
 	cell.RaceRelease(v.at())
 	// 1/2 is 0 just for integers, which the compiler knows.
 	if one := T(1); one/2 == 0 {
-		sum = fromBits[T](cell.AddBits(v.at(), sizeOf[T](), toBits(delta)))
+		sum = cell.FromBits[T](cell.AddBits(v.at(), cell.SizeOf[T](), cell.ToBits(delta)))
 	} else {
 		sum = addFloat(v, delta)
 	}
@@ -182,9 +182,9 @@ func add[T Number](v *Value[T], delta T) (sum T) {
 
 func addFloat[T Number](v *Value[T], delta T) T {
 	for {
-		old := cell.LoadBits(v.at(), sizeOf[T]())
-		sum := fromBits[T](old) + delta
-		if cell.CASBits(v.at(), sizeOf[T](), old, toBits(sum)) {
+		old := cell.LoadBits(v.at(), cell.SizeOf[T]())
+		sum := cell.FromBits[T](old) + delta
+		if cell.CASBits(v.at(), cell.SizeOf[T](), old, cell.ToBits(sum)) {
 			return sum
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/go-multiproc/multiproc/array"
 	"github.com/go-multiproc/multiproc/internal/handover"
 	"github.com/go-multiproc/multiproc/internal/reexec"
+	"github.com/go-multiproc/multiproc/internal/verify"
 	"github.com/go-multiproc/multiproc/psync"
 	"github.com/go-multiproc/multiproc/value"
 )
@@ -46,8 +47,8 @@ func tryHelper(args []string) int {
 // A Value that is handed over takes its guard along, whatever that is.
 func TestGuardsCross(t *testing.T) {
 	m, err := psync.NewMutex()
-	must(t, err)
-	t.Cleanup(func() { must(t, m.Close()) })
+	verify.Must(t, err)
+	t.Cleanup(func() { verify.Must(t, m.Close()) })
 	other, err := value.New(1)
 	own(t, other, err)
 	for what, guard := range map[string]psync.Locker{
@@ -63,19 +64,19 @@ func TestGuardsCross(t *testing.T) {
 				p.Done()
 				return got
 			}
-			must(t, v.Mutex().Lock(background))
+			verify.Must(t, v.Mutex().Lock(background))
 			if got := ask(); got != "false <nil>" {
 				t.Errorf("TryLock elsewhere of a guard held here: %s", got)
 			}
-			must(t, v.Mutex().Unlock())
+			verify.Must(t, v.Mutex().Unlock())
 			if got := ask(); got != "true <nil>" {
 				t.Errorf("TryLock elsewhere of a free guard: %s", got)
 			}
 			if got := v.Load().Total; got != 1 {
 				t.Errorf("Update elsewhere made it %d", got)
 			}
-			must(t, v.Mutex().Lock(background)) // closing there did not close here
-			must(t, v.Mutex().Unlock())
+			verify.Must(t, v.Mutex().Lock(background)) // closing there did not close here
+			verify.Must(t, v.Mutex().Unlock())
 		})
 	}
 	t.Run("foreign type", func(t *testing.T) {
@@ -90,8 +91,8 @@ func TestGuardsCross(t *testing.T) {
 
 func TestHandOverRefuses(t *testing.T) {
 	closed, err := value.New(1)
-	must(t, err)
-	must(t, closed.Close())
+	verify.Must(t, err)
+	verify.Must(t, closed.Close())
 	if _, err := handover.Marshal(closed, "args"); !errors.Is(err, fs.ErrClosed) {
 		t.Errorf("a closed Value: %v", err)
 	}
@@ -106,7 +107,7 @@ func TestTakeOverRefuses(t *testing.T) {
 	v := own(t, c, err)
 	arrive := func(p any) error {
 		m, err := handover.Marshal(v, "args")
-		must(t, err)
+		verify.Must(t, err)
 		fds := make([]int, len(m.FDs))
 		for i, fd := range m.FDs {
 			fds[i] = dup(t, fd)
@@ -117,11 +118,11 @@ func TestTakeOverRefuses(t *testing.T) {
 		return err
 	}
 	var same *value.Value[int]
-	must(t, arrive(&same))
+	verify.Must(t, arrive(&same))
 	if same.Load() != 1 {
 		t.Error("another value arrived")
 	}
-	must(t, same.Close())
+	verify.Must(t, same.Close())
 	var float *value.Value[float64]
 	if err := arrive(&float); err == nil || !strings.Contains(err.Error(), "i64, not f64") {
 		t.Errorf("as another type: %v", err)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-multiproc/multiproc/internal/reexec"
+	"github.com/go-multiproc/multiproc/internal/verify"
 	"github.com/go-multiproc/multiproc/psync"
 	"github.com/go-multiproc/multiproc/value"
 )
@@ -42,8 +43,8 @@ func holdHelper(args []string) int {
 
 func TestHolderDies(t *testing.T) {
 	l, err := psync.NewFileLock(filepath.Join(t.TempDir(), "lock"))
-	must(t, err)
-	t.Cleanup(func() { must(t, l.Close()) })
+	verify.Must(t, err)
+	t.Cleanup(func() { verify.Must(t, l.Close()) })
 	tests := []struct {
 		how       string
 		guard     psync.Locker
@@ -67,7 +68,7 @@ func TestHolderDies(t *testing.T) {
 				_, err := v.Update(background, func(s sample) sample { s.Total++; return s })
 				return err
 			}
-			wait := mustBlock(t, "Update", add)
+			wait := verify.Blocks(t, "Update", add)
 			v.Store(sample{Total: 2}) // needs no guard
 			p.Kill()
 			err = wait()
@@ -78,10 +79,10 @@ func TestHolderDies(t *testing.T) {
 				if err := add(); !errors.Is(err, psync.ErrOwnerDied) {
 					t.Errorf("second Update after the death = %v", err)
 				}
-				must(t, v.Mutex().Recover(background, func() error { v.Store(sample{Total: 2}); return nil }))
+				verify.Must(t, v.Mutex().Recover(background, func() error { v.Store(sample{Total: 2}); return nil }))
 				err = add()
 			}
-			must(t, err)
+			verify.Must(t, err)
 			if got := v.Load().Total; got != 3 {
 				t.Errorf("total %d", got)
 			}

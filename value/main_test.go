@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-multiproc/multiproc/internal/reexec"
+	"github.com/go-multiproc/multiproc/internal/verify"
 	"github.com/go-multiproc/multiproc/psync"
 	"github.com/go-multiproc/multiproc/value"
 )
@@ -24,24 +25,11 @@ func TestMain(m *testing.M) {
 
 var background = context.Background()
 
-// patience is how long something that must happen is waited for.
-const patience = 20 * time.Second
-
-// watched is how long a call that must block is watched.
-const watched = 20 * time.Millisecond
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // own closes v at the end of the test.
 func own[T any](t testing.TB, v *value.Value[T], err error) *value.Value[T] {
 	t.Helper()
-	must(t, err)
-	t.Cleanup(func() { must(t, v.Close()) })
+	verify.Must(t, err)
+	t.Cleanup(func() { verify.Must(t, v.Close()) })
 	return v
 }
 
@@ -51,41 +39,6 @@ func name(t testing.TB) string {
 	n := fmt.Sprintf("value-test-%d-%d", os.Getpid(), time.Now().UnixNano())
 	t.Cleanup(func() { value.Remove(n) })
 	return n
-}
-
-// mustPanic calls f, which must panic with that text.
-func mustPanic(t *testing.T, text string, f func()) {
-	t.Helper()
-	defer func() {
-		t.Helper()
-		if r := recover(); fmt.Sprint(r) != text {
-			t.Errorf("panic %v, want %q", r, text)
-		}
-	}()
-	f()
-}
-
-// mustBlock runs f, which must not return yet, and gives back the function that
-// waits for its result.
-func mustBlock(t *testing.T, what string, f func() error) (wait func() error) {
-	t.Helper()
-	done := make(chan error, 1)
-	go func() { done <- f() }()
-	select {
-	case err := <-done:
-		t.Fatalf("%s returned %v; it must wait", what, err)
-	case <-time.After(watched):
-	}
-	return func() error {
-		t.Helper()
-		select {
-		case err := <-done:
-			return err
-		case <-time.After(patience):
-			t.Fatalf("%s still waits", what)
-			return nil
-		}
-	}
 }
 
 // A counted is what the count helper is given, all in one message.
@@ -148,8 +101,8 @@ func (c counted) count(n int) {
 func fileLock(t testing.TB) *psync.FileLock {
 	t.Helper()
 	l, err := psync.NewFileLock(filepath.Join(t.TempDir(), "lock"))
-	must(t, err)
-	t.Cleanup(func() { must(t, l.Close()) })
+	verify.Must(t, err)
+	t.Cleanup(func() { verify.Must(t, l.Close()) })
 	return l
 }
 
@@ -157,7 +110,7 @@ func fileLock(t testing.TB) *psync.FileLock {
 func dup(t testing.TB, fd int) int {
 	t.Helper()
 	n, err := syscall.Dup(fd)
-	must(t, err)
+	verify.Must(t, err)
 	syscall.CloseOnExec(n)
 	return n
 }

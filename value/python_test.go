@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/go-multiproc/multiproc/internal/reexec"
+	"github.com/go-multiproc/multiproc/internal/verify"
 	"github.com/go-multiproc/multiproc/value"
 )
 
@@ -98,13 +99,13 @@ for i in range(int(sys.argv[3])):
 shm.close()
 `, n, l.Path(), fmt.Sprint(each))
 	cmd.Stderr = os.Stderr
-	must(t, cmd.Start())
+	verify.Must(t, cmd.Start())
 	for range each {
 		if _, err := v.Update(background, func(n uint32) uint32 { return n + 1 }); err != nil {
 			t.Fatal(err)
 		}
 	}
-	must(t, cmd.Wait())
+	verify.Must(t, cmd.Wait())
 	if got := v.Load(); got != 2*each {
 		t.Errorf("counted %d, want %d", got, 2*each)
 	}

@@ -60,35 +60,5 @@ func Add[T Number](v *Value[T], delta T) T {
 	return *(*T)(unsafe.Pointer(&sum))
 }
 
-// toBits is x as the low bits of a word.
-//
-// Preconditions: isWord[T]().
-func toBits[T any](x T) (bits uint64) {
-	*(*T)(unsafe.Pointer(&bits)) = x
-	return bits
-}
-
-// fromBits is the reverse of toBits.
-//
-// Preconditions: isWord[T]().
-func fromBits[T any](bits uint64) T { return *(*T)(unsafe.Pointer(&bits)) }
-
-// sizeOf is a constant once T is known, so that branches on it cost nothing.
-func sizeOf[T any]() uintptr {
-	var x T
-	return unsafe.Sizeof(x)
-}
-
-// isWord tells whether a T is accessed as one word. It is a constant too.
-func isWord[T any]() bool {
-	size := sizeOf[T]()
-	return size == 8 || size == 4 || size == 2 || size == 1
-}
-
-// bytesOf is the memory of *p.
-func bytesOf[T any](p *T) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(p)), unsafe.Sizeof(*p))
-}
-
 // at is where the value stands.
 func (v *Value[T]) at() unsafe.Pointer { return unsafe.Pointer(v.data) }

@@ -104,7 +104,7 @@ func Create[T any](name string, v T, opts ...Options) (*Value[T], error) {
 }
 
 func content[T any](v *T) cell.Content {
-	return func(data []byte) { copy(data, bytesOf(v)) }
+	return func(data []byte) { copy(data, cell.Bytes(v)) }
 }
 
 // Open joins a Value that Create made, here or in another process. T must have

@@ -18,6 +18,7 @@ import (
 
 	"github.com/go-multiproc/multiproc/array"
 	"github.com/go-multiproc/multiproc/internal/reexec"
+	"github.com/go-multiproc/multiproc/internal/verify"
 	"github.com/go-multiproc/multiproc/psync"
 	"github.com/go-multiproc/multiproc/shm"
 	"github.com/go-multiproc/multiproc/value"
@@ -78,7 +79,7 @@ func of[T any](a, b T) typedCase {
 			}
 			check("Load after CompareAndSwap", v.Load(), b)
 			got, err := v.Update(background, func(x T) T { check("in Update", x, b); return a })
-			must(t, err)
+			verify.Must(t, err)
 			check("Update", got, a)
 			check("Load after Update", v.Load(), a)
 			// The helper swaps it for b.
@@ -192,7 +193,7 @@ func TestPaddingIsZero(t *testing.T) {
 	check := func(what string) {
 		t.Helper()
 		b, err := os.ReadFile("/dev/shm/" + n)
-		must(t, err)
+		verify.Must(t, err)
 		if b[5] != 0 || b[6] != 0 || b[7] != 0 {
 			t.Errorf("after %s: % x", what, b[:8])
 		}
@@ -205,7 +206,7 @@ func TestPaddingIsZero(t *testing.T) {
 	v.CompareAndSwap(v.Load(), *dirty(&dirt))
 	check("CompareAndSwap")
 	_, err = v.Update(background, func(padded) padded { return *dirty(&dirt) })
-	must(t, err)
+	verify.Must(t, err)
 	check("Update")
 }
 
@@ -301,17 +302,17 @@ func TestUpdateTakesTheGuard(t *testing.T) {
 		"file lock": func() (*value.Value[[3]int64], error) {
 			n := name(t)
 			l, err := psync.NewFileLock(filepath.Join(t.TempDir(), "lock"))
-			must(t, err)
-			t.Cleanup(func() { must(t, l.Close()) })
+			verify.Must(t, err)
+			t.Cleanup(func() { verify.Must(t, l.Close()) })
 			return value.Create(n, [3]int64{}, value.Options{Guard: l})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, err := newValue()
 			v := own(t, c, err)
-			must(t, v.Mutex().Lock(background))
+			verify.Must(t, v.Mutex().Lock(background))
 			ctx, cancel := context.WithCancel(background)
-			wait := mustBlock(t, "Update", func() error {
+			wait := verify.Blocks(t, "Update", func() error {
 				_, err := v.Update(ctx, func(x [3]int64) [3]int64 { return x })
 				return err
 			})
@@ -320,7 +321,7 @@ func TestUpdateTakesTheGuard(t *testing.T) {
 			if err := wait(); err != context.Canceled {
 				t.Errorf("Update = %v, want the ctx's own error", err)
 			}
-			must(t, v.Mutex().Unlock())
+			verify.Must(t, v.Mutex().Unlock())
 			got, err := v.Update(ctx, func(x [3]int64) [3]int64 { x[1]++; return x })
 			if err != nil || got != [3]int64{1, 1, 0} {
 				t.Errorf("Update with a free guard and an ended ctx = %v, %v", got, err)
@@ -332,7 +333,7 @@ func TestUpdateTakesTheGuard(t *testing.T) {
 func TestUpdatePanics(t *testing.T) {
 	c, err := value.New(sample{Total: 7})
 	v := own(t, c, err)
-	mustPanic(t, "oh", func() {
+	verify.Panics(t, "oh", func() {
 		v.Update(background, func(s sample) sample { s.Total = 8; panic("oh") })
 	})
 	if got := v.Load().Total; got != 7 {
@@ -341,7 +342,7 @@ func TestUpdatePanics(t *testing.T) {
 	if ok, err := v.Mutex().TryLock(); !ok || err != nil {
 		t.Errorf("TryLock after a panic = %v, %v", ok, err)
 	}
-	must(t, v.Mutex().Unlock())
+	verify.Must(t, v.Mutex().Unlock())
 	left := make(chan struct{})
 	go func() {
 		defer close(left)
@@ -349,7 +350,7 @@ func TestUpdatePanics(t *testing.T) {
 	}()
 	<-left
 	_, err = v.Update(background, func(s sample) sample { return s })
-	must(t, err)
+	verify.Must(t, err)
 }
 
 func TestRaw(t *testing.T) {
@@ -396,7 +397,7 @@ func TestNamed(t *testing.T) {
 	if w.Load().Final != 1 {
 		t.Errorf("a struct of the same layout is %+v", w.Load())
 	}
-	must(t, value.Remove(n))
+	verify.Must(t, value.Remove(n))
 	if _, err := value.Open[sample](n); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Open after Remove: %v", err)
 	}
@@ -431,7 +432,7 @@ func TestOpenRefuses(t *testing.T) {
 	a := n + "-array"
 	t.Cleanup(func() { array.Remove(a) })
 	arr, err := array.Create[int64](a, 1)
-	must(t, err)
+	verify.Must(t, err)
 	defer arr.Close()
 	_, err = value.Open[int64](a)
 	check("an array", err, shm.ErrType, "")
@@ -445,14 +446,14 @@ func TestOpenRefuses(t *testing.T) {
 func TestGuards(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	l, err := psync.NewFileLock(path)
-	must(t, err)
-	t.Cleanup(func() { must(t, l.Close()) })
+	verify.Must(t, err)
+	t.Cleanup(func() { verify.Must(t, l.Close()) })
 	m, err := psync.NewMutex()
-	must(t, err)
-	t.Cleanup(func() { must(t, m.Close()) })
+	verify.Must(t, err)
+	t.Cleanup(func() { verify.Must(t, m.Close()) })
 	other, err := psync.NewMutex()
-	must(t, err)
-	t.Cleanup(func() { must(t, other.Close()) })
+	verify.Must(t, err)
+	t.Cleanup(func() { verify.Must(t, other.Close()) })
 
 	t.Run("file lock is found by its path", func(t *testing.T) {
 		n := name(t)
@@ -463,16 +464,16 @@ func TestGuards(t *testing.T) {
 		}
 		o, err := value.Open[int](n)
 		w := own(t, o, err)
-		must(t, v.Mutex().Lock(background))
+		verify.Must(t, v.Mutex().Lock(background))
 		if ok, err := w.Mutex().TryLock(); ok || err != nil {
 			t.Errorf("TryLock of the same guard = %v, %v", ok, err)
 		}
-		must(t, l.Unlock())
+		verify.Must(t, l.Unlock())
 		again, err := value.Open[int](n, value.Options{Guard: l})
 		own(t, again, err)
-		must(t, again.Close())
-		must(t, l.Lock(background)) // closing the Value did not close it
-		must(t, l.Unlock())
+		verify.Must(t, again.Close())
+		verify.Must(t, l.Lock(background)) // closing the Value did not close it
+		verify.Must(t, l.Unlock())
 		if _, err := value.Open[int](n, value.Options{Guard: m}); !errors.Is(err, fs.ErrInvalid) {
 			t.Errorf("Open with a guard of another kind: %v", err)
 		}
@@ -504,11 +505,11 @@ func TestGuards(t *testing.T) {
 		n := name(t)
 		c, err = value.Create(n, 1, value.Options{Guard: first.Mutex()})
 		second := own(t, c, err)
-		must(t, first.Mutex().Lock(background))
+		verify.Must(t, first.Mutex().Lock(background))
 		if ok, err := second.Mutex().TryLock(); ok || err != nil {
 			t.Errorf("TryLock = %v, %v", ok, err)
 		}
-		must(t, second.Mutex().Unlock())
+		verify.Must(t, second.Mutex().Unlock())
 	})
 	t.Run("foreign type", func(t *testing.T) {
 		n := name(t)
@@ -532,24 +533,24 @@ func TestClose(t *testing.T) {
 	o, err := value.Open[sample](n)
 	other := own(t, o, err)
 	c, err := value.New(1)
-	must(t, err)
+	verify.Must(t, err)
 	for range 2 {
-		must(t, v.Close())
-		must(t, c.Close())
+		verify.Must(t, v.Close())
+		verify.Must(t, c.Close())
 	}
 	if got := other.Load().Total; got != 5 {
 		t.Errorf("closing one handle took the other's memory: %d", got)
 	}
 	const text = "value: use of closed Value"
-	mustPanic(t, text, func() { v.Load() })
-	mustPanic(t, text, func() { v.Store(sample{}) })
-	mustPanic(t, text, func() { v.Swap(sample{}) })
-	mustPanic(t, text, func() { v.CompareAndSwap(sample{}, sample{}) })
-	mustPanic(t, text, func() { c.Load() })
-	mustPanic(t, text, func() { c.Store(1) })
-	mustPanic(t, text, func() { c.Swap(1) })
-	mustPanic(t, text, func() { c.CompareAndSwap(0, 1) })
-	mustPanic(t, text, func() { value.Add(c, 1) })
+	verify.Panics(t, text, func() { v.Load() })
+	verify.Panics(t, text, func() { v.Store(sample{}) })
+	verify.Panics(t, text, func() { v.Swap(sample{}) })
+	verify.Panics(t, text, func() { v.CompareAndSwap(sample{}, sample{}) })
+	verify.Panics(t, text, func() { c.Load() })
+	verify.Panics(t, text, func() { c.Store(1) })
+	verify.Panics(t, text, func() { c.Swap(1) })
+	verify.Panics(t, text, func() { c.CompareAndSwap(0, 1) })
+	verify.Panics(t, text, func() { value.Add(c, 1) })
 	_, err = v.Update(background, func(s sample) sample { return s })
 	for what, err := range map[string]error{
 		"Update": err, "Lock": v.Mutex().Lock(background), "Unlock": v.Mutex().Unlock(),
@@ -559,26 +560,26 @@ func TestClose(t *testing.T) {
 		}
 	}
 	var zero value.Value[int]
-	must(t, zero.Close())
+	verify.Must(t, zero.Close())
 }
 
 func TestCloseWhileTheGuardIsHeld(t *testing.T) {
 	v, err := value.New(1)
-	must(t, err)
-	must(t, v.Mutex().Lock(background))
+	verify.Must(t, err)
+	verify.Must(t, v.Mutex().Lock(background))
 	if err := v.Close(); !errors.Is(err, psync.ErrHeld) {
 		t.Fatalf("Close = %v, want ErrHeld", err)
 	}
 	if v.Load() != 1 {
 		t.Error("a Close that failed closed")
 	}
-	must(t, v.Mutex().Unlock())
-	must(t, v.Close())
+	verify.Must(t, v.Mutex().Unlock())
+	verify.Must(t, v.Close())
 }
 
 func TestCloseWaitsForUpdate(t *testing.T) {
 	l, err := psync.NewFileLock(filepath.Join(t.TempDir(), "lock"))
-	must(t, err)
+	verify.Must(t, err)
 	defer l.Close()
 	for guard, newValue := range map[string]func() (*value.Value[sample], error){
 		"own":  func() (*value.Value[sample], error) { return value.New(sample{}) },
@@ -589,7 +590,7 @@ func TestCloseWaitsForUpdate(t *testing.T) {
 	} {
 		t.Run(guard, func(t *testing.T) {
 			v, err := newValue()
-			must(t, err)
+			verify.Must(t, err)
 			inside, leave := make(chan struct{}), make(chan struct{})
 			updated := make(chan error, 1)
 			go func() {
@@ -607,17 +608,17 @@ func TestCloseWaitsForUpdate(t *testing.T) {
 				waiting <- err
 			}()
 			if guard == "none" {
-				must(t, <-waiting)
+				verify.Must(t, <-waiting)
 			}
-			wait := mustBlock(t, "Close", v.Close)
+			wait := verify.Blocks(t, "Close", v.Close)
 			if guard != "none" {
 				if err := <-waiting; !errors.Is(err, fs.ErrClosed) {
 					t.Errorf("Update that waited for the guard = %v", err)
 				}
 			}
 			close(leave)
-			must(t, <-updated)
-			must(t, wait())
+			verify.Must(t, <-updated)
+			verify.Must(t, wait())
 		})
 	}
 }
@@ -627,9 +628,9 @@ func TestCloseWaitsForUpdate(t *testing.T) {
 func TestCloseUnderUse(t *testing.T) {
 	for range 50 {
 		v, err := value.New(int64(7))
-		must(t, err)
+		verify.Must(t, err)
 		s, err := value.New(sample{Total: 7})
-		must(t, err)
+		verify.Must(t, err)
 		var all sync.WaitGroup
 		use := func(f func()) {
 			all.Go(func() {
@@ -656,8 +657,8 @@ func TestCloseUnderUse(t *testing.T) {
 			}
 		})
 		runtime.Gosched()
-		must(t, v.Close())
-		must(t, s.Close())
+		verify.Must(t, v.Close())
+		verify.Must(t, s.Close())
 		all.Wait()
 	}
 }
@@ -669,16 +670,16 @@ func TestLeaksNothing(t *testing.T) {
 			t.Skip(err)
 		}
 		b, err := os.ReadFile("/proc/self/maps")
-		must(t, err)
+		verify.Must(t, err)
 		return len(list), strings.Count(string(b), "memfd:")
 	}
 	fds, maps := count()
 	for range 20 {
 		v, err := value.New(sample{})
-		must(t, err)
+		verify.Must(t, err)
 		_, err = v.Update(background, func(s sample) sample { return s })
-		must(t, err)
-		must(t, v.Close())
+		verify.Must(t, err)
+		verify.Must(t, v.Close())
 	}
 	if f, m := count(); f > fds || m > maps {
 		t.Errorf("%d descriptors and %d mappings before, %d and %d after", fds, maps, f, m)

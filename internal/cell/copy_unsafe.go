@@ -84,9 +84,17 @@ func storeSmall(p unsafe.Pointer, src []byte) int {
 	return 1
 }
 
-// LoadWords fills dst from src, by atomic loads of 8 bytes, so that no element
-// within one of them is torn.
+// LoadWords fills dst from src, of the same length, by atomic loads of 8 bytes, so
+// that elements that are words themselves are whole. It returns how much of dst it
+// filled: what is left at the end is less than 8 bytes, or everything if src does
+// not start at a multiple of 8.
 //
-// Preconditions: src is in a mapping that the caller keeps reachable, and starts
-// at a multiple of 8; len(dst) is one, and at most len(src).
-func LoadWords(dst, src []byte) { memory(src).load(0, dst) }
+// Preconditions: src is in a mapping that the caller keeps reachable.
+func LoadWords(dst, src []byte) int {
+	if uintptr(unsafe.Pointer(unsafe.SliceData(src)))&7 != 0 {
+		return 0
+	}
+	n := len(dst) &^ 7
+	memory(src).load(0, dst[:n])
+	return n
+}
