@@ -115,7 +115,7 @@ func (r *request) stats(context.Context) error {
 		return nil
 	}
 	s := r.server.store.Stats()
-	p := r.newLongReply(r.id)
+	p := r.newLongReply(r.id, 0)
 	for _, n := range []int64{s.Entries, s.Bytes, int64(s.Named), int64(s.Offers), int64(s.Sessions), int64(s.Leases)} {
 		p.uint(uint64(n))
 	}
@@ -253,11 +253,11 @@ func (r *request) next(context.Context) error {
 // snapshotPage replies with a page of a snapshot, and reports whether it was the last.
 func (r *request) snapshotPage(n *store.Snapshot, id uint64) (end bool, err error) {
 	// The page is gathered before the reply is begun: the snapshot may be large, and the session's mutex is not to be held for long.
-	entries, end, err := gather(func(f func(string, store.Value) bool) (bool, error) { return n.Page(r.store, f) })
+	entries, size, end, err := gather(func(f func(string, store.Value) bool) (bool, error) { return n.Page(r.store, f) })
 	if err != nil {
 		return false, err
 	}
-	p := r.newLongReply(r.id)
+	p := r.newLongReply(r.id, size)
 	if end {
 		id = 0
 	}
@@ -277,15 +277,14 @@ type pageEntry struct {
 	value store.Value
 }
 
-// gather collects entries until a page is full.
-func gather(page func(f func(string, store.Value) bool) (end bool, err error)) (entries []pageEntry, end bool, err error) {
-	size := 0
+// gather collects entries until a page is full, and says how large it is.
+func gather(page func(f func(string, store.Value) bool) (end bool, err error)) (entries []pageEntry, size int, end bool, err error) {
 	end, err = page(func(key string, v store.Value) bool {
 		entries = append(entries, pageEntry{key, v})
 		size += len(key) + len(v.Data) + 10
 		return size < pageSize
 	})
-	return entries, end, err
+	return entries, size, end, err
 }
 
 // dict and list read which object is meant.
@@ -409,7 +408,7 @@ func (r *request) dictGetMany(context.Context) error {
 		}
 		return &failure{codeTooLarge, fmt.Sprintf("the values of these %d keys have %d bytes, of which one reply can hold %d; ask for fewer", len(keys), size, limit)}
 	}
-	p := r.newLongReply(r.id)
+	p := r.newLongReply(r.id, size)
 	for _, v := range values {
 		if v != nil {
 			p.value(*v)
@@ -480,7 +479,7 @@ func (r *request) dictPage(context.Context) error {
 		return err
 	}
 	var next store.Cursor
-	entries, end, err := gather(func(f func(string, store.Value) bool) (end bool, err error) {
+	entries, size, end, err := gather(func(f func(string, store.Value) bool) (end bool, err error) {
 		next, end, err = d.Page(r.store, from, f)
 		return end, err
 	})
@@ -490,7 +489,7 @@ func (r *request) dictPage(context.Context) error {
 	if end {
 		next = 0
 	}
-	p := r.newLongReply(r.id)
+	p := r.newLongReply(r.id, size)
 	p.uint(uint64(next))
 	for _, e := range entries {
 		p.key(e.key)

@@ -222,9 +222,10 @@ func (s *session) newReply(id uint64) replier {
 	return p
 }
 
-// newLongReply is newReply for one with any number of items.
-func (s *session) newLongReply(id uint64) replier {
+// newLongReply is newReply for one with any number of items, of about that size.
+func (s *session) newLongReply(id uint64, size int) replier {
 	s.mu.Lock()
+	s.out = slices.Grow(s.out, size)
 	p := replier{s: s, id: id, start: len(s.out)}
 	s.out = append(s.out, 0, 0, 0, 0)
 	p.arrayPos = len(s.out)

@@ -21,6 +21,7 @@ type stream struct {
 
 	buf        []byte // buf[start:end] was received and not yet handed out
 	start, end int
+	filledUp   bool // the last read took all the room that there was
 
 	socket socket // the descriptor itself, where there is one to use
 }
@@ -28,12 +29,13 @@ type stream struct {
 const (
 	frameHeader = 4
 
-	// readSize is what one read takes. Larger frames grow the buffer as their bytes arrive, not as their length promises.
-	readSize = 32 << 10
+	// A buffer begins with minRead, so that idle connections cost little, and grows to readSize when reads fill it.
+	// Beyond that it grows with a frame's bytes as they arrive, and not as its length promises.
 	minRead  = 4 << 10
+	readSize = 32 << 10
 
-	// keepSize is the buffer that is kept for the next frames; larger ones are let go of.
-	keepSize = 1 << 20
+	// keepSize is the largest buffer, for reading or writing, that is kept when it is empty.
+	keepSize = 64 << 10
 )
 
 // errFrame is in the error of a read that met a length which the protocol does not allow.
@@ -73,12 +75,14 @@ func (s *stream) makeRoom() []byte {
 			s.buf = nil
 		}
 	}
-	if len(s.buf)-s.end >= minRead {
+	kept := s.end - s.start
+	grow := kept > len(s.buf)/2 || s.buf == nil || s.filledUp && len(s.buf) < readSize
+	if !grow && len(s.buf)-s.end >= len(s.buf)/4 {
 		return s.buf[s.end:]
 	}
 	to := s.buf
-	if kept := s.end - s.start; kept > len(s.buf)/2 || s.buf == nil {
-		to = make([]byte, max(readSize, 2*len(s.buf)))
+	if grow {
+		to = make([]byte, max(minRead, 2*len(s.buf)))
 	}
 	s.end = copy(to, s.buf[s.start:s.end])
 	s.start, s.buf = 0, to
@@ -113,6 +117,7 @@ func (s *stream) tryFill() (bool, error) {
 
 func (s *stream) filled(n int, err error) error {
 	s.end += n
+	s.filledUp = s.end == len(s.buf)
 	if n > 0 {
 		return nil
 	}
