@@ -2,6 +2,7 @@ package pipe_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -133,6 +134,32 @@ func BenchmarkRoundTrip(b *testing.B) {
 			if err := errors.Join(c.Send(out), c.Recv(&in)); err != nil {
 				b.Fatal(err)
 			}
+		}
+	})
+	b.Run("bytes after Poll", func(b *testing.B) {
+		c, peer := pair(b)
+		start(b, "echo bytes", peer)
+		m := pattern(64)
+		for b.Loop() {
+			c.SendBytes(m)
+			if ok, err := c.Poll(-1); !ok {
+				b.Fatal(err)
+			}
+			c.RecvBytesInto(m)
+		}
+	})
+	b.Run("bytes after Wait", func(b *testing.B) {
+		near, _ := ends(b, 9)
+		c, peer := pair(b)
+		near = append(near, c)
+		start(b, "echo bytes", peer)
+		m := pattern(64)
+		for b.Loop() {
+			c.SendBytes(m)
+			if _, err := pipe.Wait(context.Background(), near...); err != nil {
+				b.Fatal(err)
+			}
+			c.RecvBytesInto(m)
 		}
 	})
 	b.Run("one process", func(b *testing.B) {

@@ -30,6 +30,9 @@ type Conn struct {
 	max       atomic.Int64
 	local     net.Addr
 	remote    net.Addr
+
+	pollMu   sync.Mutex
+	pollSpin wire.Spinner
 }
 
 type direction int

@@ -21,6 +21,17 @@ func (c *Conn) Poll(d time.Duration) (bool, error) {
 	if ready || err != nil || d == 0 {
 		return ready, err
 	}
+	if c.pollMu.TryLock() { // see package wire: what is awaited is often near
+		near := c.pollSpin.Spin(func() bool {
+			ready, err = c.pollNow()
+			return ready || err != nil
+		})
+		c.pollSpin.Done()
+		c.pollMu.Unlock()
+		if near {
+			return ready, err
+		}
+	}
 	ctx := context.Background()
 	if d > 0 {
 		var cancel context.CancelFunc

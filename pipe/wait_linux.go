@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/go-multiproc/multiproc/internal/waitable"
+	"github.com/go-multiproc/multiproc/internal/wire"
 )
 
 // A waiter is one Wait. The descriptors stand in an epoll instance, which is itself watched by Go's poller: so any number of
@@ -31,6 +32,12 @@ type waiter struct {
 	stop []func()
 	wg   sync.WaitGroup
 }
+
+// waitSpin knows whether it has lately paid to look again for a while before parking, for one Wait at a time; a Wait beside it parks.
+var (
+	waitMu   sync.Mutex
+	waitSpin wire.Spinner
+)
 
 // newWaiter sets up everything except what needs goroutines.
 func newWaiter(sources []waitable.Source) (*waiter, error) {
@@ -125,6 +132,26 @@ func (w *waiter) wait(ctx context.Context) ([]int, error) {
 	}
 	if indices := w.gather(); indices != nil {
 		return indices, nil
+	}
+	if w.epoll != nil && waitMu.TryLock() {
+		var indices []int
+		var err error
+		near := waitSpin.Spin(func() bool {
+			err = w.look()
+			indices = w.gather()
+			return indices != nil || err != nil || ctx.Err() != nil
+		})
+		waitSpin.Done()
+		waitMu.Unlock()
+		switch {
+		case !near:
+		case err != nil:
+			return nil, err
+		case indices != nil:
+			return indices, nil
+		default:
+			return nil, ctx.Err()
+		}
 	}
 	for i, s := range w.sources {
 		if s.Notify != nil {
