@@ -17,8 +17,9 @@ const mutexKind = "mutex"
 //
 // It is held by a process, and robust: see the package documentation for what
 // happens when that dies. Without contention, Lock and Unlock make no system
-// call. Waiters of one process get the lock in the order of their arrival, apart
-// from newcomers that find it free; between processes there is no order.
+// call. Waiters of one process get the lock in the order of their arrival, and between
+// processes there is no order; newcomers that find it free go first, but not for
+// more than some milliseconds.
 //
 // After Close, all methods that return an error return one that is fs.ErrClosed.
 // The zero Mutex can not be used.

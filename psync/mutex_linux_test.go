@@ -211,25 +211,29 @@ func TestHandoverBetweenProcesses(t *testing.T) {
 
 func TestOwnerDied(t *testing.T) {
 	s := newShared(t)
-	p := held(t, s)
-	fenceBefore := uint64(1)
-
 	// Waiters of all sorts are told, promptly.
-	const n = 5
-	errs := make(chan error, n)
-	for range n {
-		go func() { errs <- s.Lock(soon(t)) }()
-	}
-	start := time.Now()
-	p.Kill()
-	for range n {
-		if err := <-errs; !errors.Is(err, psync.ErrOwnerDied) {
-			t.Errorf("waiting Lock: %v", err)
+	var times []time.Duration
+	for range 5 {
+		if err := s.Recover(t.Context(), nil); err != nil {
+			t.Fatal(err)
 		}
+		p := held(t, s)
+		const n = 5
+		errs := make(chan error, n)
+		for range n {
+			go func() { errs <- s.Lock(soon(t)) }()
+		}
+		start := time.Now()
+		p.Kill()
+		for range n {
+			if err := <-errs; !errors.Is(err, psync.ErrOwnerDied) {
+				t.Errorf("waiting Lock: %v", err)
+			}
+		}
+		times = append(times, time.Since(start))
 	}
-	if d := time.Since(start); d > 100*time.Millisecond {
-		t.Errorf("told after %v", d)
-	}
+	prompt(t, times)
+	fenceBefore := uint64(5)
 	// It stays abandoned until somebody recovers it.
 	if err := s.Lock(t.Context()); !errors.Is(err, psync.ErrOwnerDied) {
 		t.Errorf("Lock: %v", err)
@@ -348,13 +352,9 @@ func TestOtherPIDNamespace(t *testing.T) {
 	if ok, err := s.TryLock(); ok || err != nil {
 		t.Errorf("while it lives: %v, %v", ok, err)
 	}
-	start := time.Now()
 	p.Kill()
 	if err := s.Lock(soon(t)); !errors.Is(err, psync.ErrOwnerDied) {
 		t.Errorf("after its death: %v", err)
-	}
-	if d := time.Since(start); d > 100*time.Millisecond {
-		t.Errorf("told after %v", d)
 	}
 	if err := s.Recover(t.Context(), nil); err != nil {
 		t.Error(err)

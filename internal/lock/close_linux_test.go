@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"testing"
 
@@ -142,4 +143,45 @@ func TestInnerOutlivesClose(t *testing.T) {
 	if inside != n*each {
 		t.Errorf("%d sections, want %d", inside, n*each)
 	}
+}
+
+// A waiter that kept newcomers away does so no more when its handle is closed.
+func TestCloseEndsHunger(t *testing.T) {
+	hungryAtOnce(t)
+	h := segment(t)
+	m := At(h, 0)
+	other := stranger(t, h)
+	fd, err := h.Reopen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := seg.Attach(fd, "", "test", "", false) // what is left when h is closed
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close(nil)
+	if err := other.Lock(t.Context(), User); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- m.Lock(context.Background(), User) }()
+	within(t, "a waiter", func() bool { return m.q.waiting() == 1 && m.load().waiters() })
+	m.q.mu.Lock()
+	m.q.wakeFirstLocked() // in vain: the lock is held
+	m.q.mu.Unlock()
+	within(t, "hunger", func() bool { return m.load().hungry() })
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("Lock of a closed handle: %v", err)
+	}
+	within(t, "the end of hunger", func() bool { return !other.load().hungry() })
+	if err := other.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := other.TryLock(User); !ok || err != nil {
+		t.Errorf("a free lock: %v, %v", ok, err)
+	}
+	other.Unlock()
 }

@@ -23,6 +23,11 @@
 // between unlocking and waking, or with a wake-up in its hands, takes that with it:
 // then the others go on at the end of their slice, and no later.
 //
+// Newcomers may take a free lock before those who wait, which keeps the lock in use
+// while a waiter wakes up. A waiter that has been woken in vain for some
+// milliseconds sets the hungry bit: then only who was woken takes the lock, until
+// one of these has it.
+//
 // # Closing
 //
 // When the last handle of a process closes, its sleeper ends before the memory is

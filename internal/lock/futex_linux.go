@@ -9,9 +9,15 @@ import (
 )
 
 // sleep waits until somebody wakes w's sleepers, at most d, if w's low half is
-// still as in seen. It reports whether it was woken.
-func sleep(w *atomic.Uint64, seen word, d time.Duration) (woken bool) {
-	return sys.FutexWait(futexWord(w), seen.low(), d) != syscall.ETIMEDOUT
+// still as in seen.
+func sleep(w *atomic.Uint64, seen word, d time.Duration) sleepEnd {
+	switch sys.FutexWait(futexWord(w), seen.low(), d) {
+	case syscall.ETIMEDOUT:
+		return sleepOver
+	case syscall.EAGAIN:
+		return sleepSkipped
+	}
+	return sleepWoken
 }
 
 // wake wakes up to n sleepers, of any process.

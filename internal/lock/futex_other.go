@@ -8,6 +8,6 @@ import (
 )
 
 // No segment, and so no lock, can be made on this system.
-func sleep(w *atomic.Uint64, seen word, d time.Duration) bool { panic("lock: unsupported system") }
+func sleep(w *atomic.Uint64, seen word, d time.Duration) sleepEnd { panic("lock: unsupported system") }
 
 func wake(w *atomic.Uint64, n int) { panic("lock: unsupported system") }

@@ -129,10 +129,10 @@ func (m *Mutex) TryLock(mode Mode) (bool, error) {
 				err := m.acquired()
 				return err == nil, err
 			}
-		case !w.held():
+		case !w.held() && w.abandoned():
 			runtime.KeepAlive(m)
 			return false, ErrOwnerDied
-		case m.mine(w) || !m.q.bury(w):
+		case !w.held() || m.mine(w) || !m.q.bury(w): // not held: it is left to a waiter
 			runtime.KeepAlive(m)
 			return false, nil
 		}

@@ -35,6 +35,12 @@ const (
 	spinBudget = 10 * time.Microsecond
 )
 
+// patience is how long a waiter lets newcomers go first. They are served without
+// anybody having to wake up, so that it would be slow to be fair always; but some
+// leave the lock free for so short that a waiter who was woken comes too late each
+// time. Tests have none.
+var patience = 5 * time.Millisecond
+
 var manyCPUs = runtime.NumCPU() > 1
 
 // A queue is the process-local side of one lock: the goroutines of this process
@@ -44,7 +50,8 @@ type queue struct {
 	m    *seg.Mapping
 	word *atomic.Uint64
 
-	spinning atomic.Bool // one goroutine spins at a time
+	spinning atomic.Bool  // one goroutine spins at a time
+	starving atomic.Int32 // how many here have lost their patience
 
 	mu          sync.Mutex // protects what follows
 	first, last *waiter
@@ -80,10 +87,20 @@ const (
 	blocked                // nothing to do until the word changes
 )
 
-// An attempt looks at the word and tries to change it as its caller wants. sticky
-// is the waiters bit if others may be asleep who count on the caller to wake
-// them, for the attempt to put into the word that it makes.
-type attempt func(w, sticky word) (verdict, error)
+// An attempt looks at the word and tries to change it as its caller wants.
+type attempt func(w word, t turn) (verdict, error)
+
+// A turn is what an attempt has to know of its caller.
+type turn struct {
+	// sticky is the waiters bit if others may be asleep who count on the caller to
+	// wake them, for the attempt to put into the word that it makes.
+	sticky word
+	// due says that the caller was woken, or is starving, and so no newcomer.
+	due bool
+}
+
+// mayTake reports whether the lock can be taken now, by one whose turn it is so.
+func (w word) mayTake(t turn) bool { return w.free() || t.due && w.due() }
 
 // wait makes attempts until one is settled, ctx ends or the handle h, which may
 // be nil, is closed. A mender's attempts are settled when the lock is not
@@ -93,7 +110,7 @@ func (q *queue) wait(ctx context.Context, h *seg.Handle, mender bool, try attemp
 		return seg.ErrClosed
 	}
 	for {
-		v, err := try(q.load(), 0)
+		v, err := try(q.load(), turn{})
 		if v == settled || v == taken {
 			return err
 		}
@@ -111,13 +128,19 @@ func (q *queue) wait(ctx context.Context, h *seg.Handle, mender bool, try attemp
 	me := &waiter{ready: make(chan struct{}, 1), mender: mender}
 	q.enter(me, false)
 	woken := false // by somebody who counts on it that the word is looked after
+	came, starving := time.Now(), false
+	defer func() {
+		if starving {
+			q.resigned()
+		}
+	}()
 	for {
 		if h != nil && h.Closed() {
 			q.leave(me, woken)
 			return seg.ErrClosed
 		}
 		w := q.load()
-		v, err := try(w, waiters)
+		v, err := try(w, turn{sticky: waiters, due: woken || starving})
 		switch v {
 		case settled:
 			q.leave(me, woken)
@@ -126,13 +149,25 @@ func (q *queue) wait(ctx context.Context, h *seg.Handle, mender bool, try attemp
 			// A wake-up that came meanwhile need not be passed on: the unlock to
 			// come does that, thanks to the sticky bit.
 			q.remove(me)
+			if starving {
+				starving = false
+				q.starving.Add(-1)
+			}
 			return nil
 		case again:
 			continue
 		}
+		if woken && !starving && !mender && time.Since(came) > patience {
+			starving = true
+			q.starving.Add(1)
+		}
 		// Whoever unlocks has to know of the sleeper. The sleeper itself need
 		// not see the bit: setting it changes what the kernel compares.
-		if !w.waiters() && !q.cas(w, w|waiters) {
+		notice := waiters
+		if starving {
+			notice |= hungry
+		}
+		if w&notice != notice && !q.cas(w, w|notice) {
 			continue
 		}
 		// With the bit set, the next unlock wakes somebody.
@@ -162,7 +197,7 @@ func (q *queue) spin(try attempt) (verdict, error) {
 			if w.held() {
 				continue
 			}
-			if v, err := try(w, 0); v == settled || v == taken {
+			if v, err := try(w, turn{}); v == settled || v == taken {
 				return v, err
 			}
 		}
@@ -280,11 +315,21 @@ func (q *queue) wakeMendersLocked() {
 	}
 }
 
+// A sleepEnd is how a sleep ended.
+type sleepEnd int
+
+const (
+	sleepWoken   sleepEnd = iota // or a signal came, which nobody can tell apart
+	sleepSkipped                 // the word was not what the sleeper had seen
+	sleepOver                    // the slice
+)
+
 // sleep is the sleeper. It ends when nobody waits any more, or when suspended.
 func (q *queue) sleep(ended chan<- struct{}) {
 	defer close(ended)
 	slice := minSlice
 	woken := false
+	due := false // woken, or a slice is over: what is free was left to us, or nobody takes it
 	for {
 		w := q.load()
 		q.mu.Lock()
@@ -300,8 +345,9 @@ func (q *queue) sleep(ended chan<- struct{}) {
 			return
 		}
 		switch {
-		case w.free():
+		case w.mayTake(turn{due: due || q.starving.Load() > 0}):
 			q.wakeFirstLocked()
+		case w.due(): // others have waited for longer
 		case !w.held():
 			q.wakeAllLocked()
 		case !w.abandoned():
@@ -318,14 +364,34 @@ func (q *queue) sleep(ended chan<- struct{}) {
 			}
 			w |= waiters
 		}
-		woken = sleep(q.word, w, slice)
-		if woken {
+		end := sleep(q.word, w, slice)
+		// A hungry one that was woken may need some milliseconds for a CPU; one that
+		// died never comes.
+		woken, due = end == sleepWoken, end == sleepWoken || end == sleepOver && slice >= maxSlice/4
+		if end != sleepOver {
 			slice = minSlice
 			continue
 		}
 		slice = min(2*slice, maxSlice)
 		if w := q.load(); w.held() && w.token() != q.m.Token() {
 			q.bury(w)
+		}
+	}
+}
+
+// resigned is called by one who was starving and gave up. Newcomers must not wait
+// for somebody who does not come.
+func (q *queue) resigned() {
+	if q.starving.Add(-1) > 0 {
+		return
+	}
+	// It may be another process's bit by now; that one sets it again.
+	for w := q.load(); w.hungry(); w = q.load() {
+		if q.cas(w, w&^hungry) {
+			if !w.held() {
+				q.passOn()
+			}
+			return
 		}
 	}
 }
@@ -397,7 +463,8 @@ func (q *queue) release(m *Mutex, next func(word) word) bool {
 			return false
 		}
 		n = next(w)
-		local = !w.abandoned() && q.first != nil && q.streak < maxStreak
+		local = !w.abandoned() && q.first != nil && q.streak < maxStreak &&
+			(!w.hungry() || q.starving.Load() > 0)
 		if local {
 			n |= w & waiters // still true: nobody elsewhere is woken
 		}

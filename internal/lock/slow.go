@@ -11,14 +11,14 @@ import (
 
 // lockSlow is Lock when the first look did not find the lock free.
 func (m *Mutex) lockSlow(ctx context.Context, mode Mode) error {
-	err := m.q.wait(ctx, m.h, false, func(w, sticky word) (verdict, error) {
+	err := m.q.wait(ctx, m.h, false, func(w word, t turn) (verdict, error) {
 		switch {
-		case w.free():
-			if m.cas(w, w.takenBy(m.own|word(mode))|sticky) {
+		case w.mayTake(t):
+			if m.cas(w, w.takenBy(m.own|word(mode))|t.sticky) {
 				return taken, nil
 			}
 			return again, nil
-		case !w.held():
+		case w.abandoned() && !w.held():
 			return settled, ErrOwnerDied
 		}
 		return blocked, nil
@@ -57,10 +57,10 @@ func (m *Mutex) LockOrRecover(ctx context.Context, mode Mode, repair func() erro
 // repaired here.
 func (m *Mutex) recover(ctx context.Context, repair func() error, keep Mode) (kept bool, err error) {
 	mine, probed := false, false
-	err = m.q.wait(ctx, m.h, true, func(w, sticky word) (verdict, error) {
+	err = m.q.wait(ctx, m.h, true, func(w word, t turn) (verdict, error) {
 		switch {
 		case w.abandoned() && !w.held():
-			if m.cas(w, w.takenBy(m.own|scoped)|sticky) {
+			if m.cas(w, w.takenBy(m.own|scoped)|t.sticky) {
 				mine = true
 				return taken, nil
 			}
@@ -136,10 +136,10 @@ func (m *Mutex) HandleClosed() {
 
 // Quiesce implements seg.Quiescer.
 func (m *Mutex) Quiesce() (resume func(lock []byte)) {
-	_ = m.q.wait(context.Background(), nil, false, func(w, sticky word) (verdict, error) {
+	_ = m.q.wait(context.Background(), nil, false, func(w word, t turn) (verdict, error) {
 		switch {
 		case !w.held():
-			if !m.cas(w, w.takenBy(m.own|scoped)|sticky) {
+			if !m.cas(w, w.takenBy(m.own|scoped)|t.sticky) {
 				return again, nil
 			}
 			return taken, nil

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -375,13 +376,23 @@ func stressTime() time.Duration {
 	return 2 * time.Second
 }
 
+// hungryAtOnce has every waiter that was woken in vain keep newcomers away.
+func hungryAtOnce(t *testing.T) {
+	was := patience
+	patience = 0
+	t.Cleanup(func() { patience = was })
+}
+
 // Several processes, some of them in this one, whose goroutines come and give up
 // at random: without a death nobody needs the end of a slice.
 func TestStressStrangers(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	for _, shape := range [][]int{{1, 1}, {1, 1, 1}, {2, 1, 3}, {8, 1, 1, 1}} {
+	for i, shape := range [][]int{{1, 1}, {1, 1, 1}, {2, 1, 3}, {8, 1, 1, 1}, {1, 1}, {1, 1, 1}, {2, 1, 3}, {8, 1, 1, 1}} {
 		t.Run(fmt.Sprint(shape), func(t *testing.T) {
+			if i >= 4 {
+				hungryAtOnce(t)
+			}
 			h := segment(t)
 			s := newStress(h, t.Errorf)
 			var wg sync.WaitGroup
@@ -397,8 +408,12 @@ func TestStressStrangers(t *testing.T) {
 // The same with real processes; and goroutines that share a process's queue
 // through handles that are closed and opened all the time.
 func TestStressProcesses(t *testing.T) {
-	for _, what := range []string{"run", "churn"} {
+	for _, what := range []string{"run", "churn", "run hungry", "churn hungry"} {
 		t.Run(what, func(t *testing.T) {
+			var hungry bool
+			if what, hungry = strings.CutSuffix(what, " hungry"); hungry {
+				hungryAtOnce(t)
+			}
 			seed := uint64(time.Now().UnixNano())
 			t.Logf("seed %d", seed)
 			h := segment(t)
@@ -411,7 +426,7 @@ func TestStressProcesses(t *testing.T) {
 			defer file.Close()
 			var ps []*reexec.Process
 			for range 2 {
-				p := reexec.Start(t, "stress", []*os.File{file}, what)
+				p := reexec.Start(t, "stress", []*os.File{file}, what, patience.String())
 				p.Line()
 				ps = append(ps, p)
 			}
@@ -497,6 +512,7 @@ func (s *stress) turnClosing(m *Mutex, r *rand.Rand) {
 
 // helperStress takes part with the segment in descriptor 3 until its input ends.
 func helperStress(args []string) int {
+	patience, _ = time.ParseDuration(args[1])
 	var bad atomic.Bool
 	fail := func(format string, args ...any) {
 		fmt.Printf(format+"\n", args...)
