@@ -150,7 +150,6 @@ func TestCloseEndsHunger(t *testing.T) {
 	hungryAtOnce(t)
 	h := segment(t)
 	m := At(h, 0)
-	other := stranger(t, h)
 	fd, err := h.Reopen()
 	if err != nil {
 		t.Fatal(err)
@@ -159,7 +158,8 @@ func TestCloseEndsHunger(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer own.Close(nil)
+	t.Cleanup(func() { own.Close(nil) })
+	other := stranger(t, own)
 	if err := other.Lock(t.Context(), User); err != nil {
 		t.Fatal(err)
 	}
