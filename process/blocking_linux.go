@@ -30,9 +30,13 @@ func blocking(f *os.File) (*os.File, error) {
 			return
 		}
 		path := fmt.Sprintf("/proc/self/fd/%d", fd)
-		if n, err := unix.Open(path, flags&unix.O_ACCMODE|unix.O_CLOEXEC, 0); err == nil {
-			result = os.NewFile(uintptr(n), f.Name())
+		// Not blocking at first: a FIFO with a name would wait for its other end.
+		n, err := unix.Open(path, flags&unix.O_ACCMODE|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return
 		}
+		unix.SetNonblock(n, false)
+		result = os.NewFile(uintptr(n), f.Name())
 	})
 	if result == nil && err == nil {
 		f.Fd()

@@ -147,8 +147,9 @@ func finish(conn *wire.Conn, r result, ctx context.Context) {
 	if err := tell(conn, r); err != nil && r.Failed && !errors.Is(err, syscall.EPIPE) { // which is a parent that is gone
 		fmt.Fprintf(os.Stderr, "process: the parent cannot be told how this child ended (%v): %v\n", r.Err, err)
 	}
-	if ctx != nil && ctx.Err() != nil {
-		family.stopAll() // this process was asked to end, which is to say with its children
+	if ctx != nil {
+		// To be asked to end, before or while it waits for them, is to be asked to end them.
+		context.AfterFunc(ctx, family.stopAll)
 	}
 	family.finish(nil)
 	os.Exit(r.code())

@@ -19,8 +19,8 @@ type Info struct {
 // mainName is Python's name for the process that is nobody's child.
 const mainName = "MainProcess"
 
-// Current describes this process. In a child that is what its parent said; the process ids are those of the parent's PID namespace for
-// ParentPID, and of this one for PID.
+// Current describes this process. In a child its name and method are what its parent said. ParentPID is the parent's id in the
+// parent's own PID namespace, PID this process's in its own.
 func Current() Info {
 	if j := currentJob(); j != nil {
 		info := j.header.Info
