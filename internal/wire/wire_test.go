@@ -631,3 +631,26 @@ func TestNew(t *testing.T) {
 		t.Error("a datagram socket was taken")
 	}
 }
+
+// A payload above 2 GiB has the long header. Its pages are never touched but by the kernel, which has one page of zeros for all.
+func TestWriteLongHeader(t *testing.T) {
+	const size = 1<<31 + 5
+	huge, err := unix.Mmap(-1, 0, size, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer unix.Munmap(huge)
+	c, fd := rawPair(t)
+	defer unix.Close(fd)
+	c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	if err := c.WriteFrame(huge, nil); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal(err)
+	}
+	header := make([]byte, 13)
+	if n, err := unix.Read(fd, header); n != len(header) || err != nil {
+		t.Fatal(n, err)
+	}
+	if want := []byte{0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0x80, 0, 0, 5, 0}; !bytes.Equal(header, want) {
+		t.Errorf("header %x, not %x", header, want)
+	}
+}
