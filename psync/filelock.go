@@ -129,6 +129,13 @@ func (l *FileLock) Close() error {
 	return nil
 }
 
+// maxMoves is how often in a row a file may be replaced while it is being locked.
+// More means a file system whose inode numbers change at every look, such as
+// some in user space: there it cannot be told what is locked.
+const maxMoves = 100
+
+var errMoves = errors.New("the file is replaced again and again, or its file system gives it a new inode number every time")
+
 var errNoFileLock = errors.New("psync: FileLock was not made by NewFileLock")
 
 func (l *FileLock) usable(op string) error {
@@ -148,7 +155,7 @@ func (l *FileLock) errClosed(op string) error {
 }
 
 func (l *FileLock) lock(ctx context.Context, m flockMode) error {
-	for {
+	for range maxMoves {
 		if err := l.usable("lock"); err != nil {
 			return err
 		}
@@ -165,6 +172,7 @@ func (l *FileLock) lock(ctx context.Context, m flockMode) error {
 			return err
 		}
 	}
+	return &fs.PathError{Op: "lock", Path: l.path, Err: errMoves}
 }
 
 // keepIfOpen gives the lock back if l was closed while it was being taken.
@@ -177,7 +185,7 @@ func (l *FileLock) keepIfOpen(m flockMode) error {
 }
 
 func (l *FileLock) tryLock(m flockMode) (bool, error) {
-	for {
+	for range maxMoves {
 		if err := l.usable("lock"); err != nil {
 			return false, err
 		}
@@ -195,6 +203,7 @@ func (l *FileLock) tryLock(m flockMode) (bool, error) {
 			return false, err
 		}
 	}
+	return false, &fs.PathError{Op: "lock", Path: l.path, Err: errMoves}
 }
 
 func (l *FileLock) unlock(m flockMode) error {

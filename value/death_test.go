@@ -120,7 +120,7 @@ func consistent(n int32) sample {
 
 // Writers that are killed at random never leave, or show, half a value.
 func TestStormOfKills(t *testing.T) {
-	kills := 100
+	kills := 50
 	if testing.Short() {
 		kills = 20
 	}

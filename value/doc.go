@@ -28,8 +28,9 @@
 //
 // Every access is atomic, and ordered like package sync/atomic's. Types of 1, 2,
 // 4 and 8 bytes take one processor instruction or a short loop. Others have a
-// shadow copy: Load never waits, and costs a few nanoseconds more; writers
-// exclude each other for the time it takes to copy.
+// shadow copy, so that Load waits for nobody unless others write without a pause;
+// writers exclude each other for the time it takes to copy. A writer that is
+// stopped (SIGSTOP) in that instant holds up other writers, and no readers.
 //
 // A named Value's file holds the value at offset 0, so that stock Python reads
 // and writes it:

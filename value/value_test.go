@@ -623,10 +623,39 @@ func TestCloseWaitsForUpdate(t *testing.T) {
 	}
 }
 
+// The same when the process has the memory by another handle as well.
+func TestCloseWaitsForUpdateOfOneHandle(t *testing.T) {
+	n := name(t)
+	v, err := value.Create(n, sample{})
+	verify.Must(t, err)
+	o, err := value.Open[sample](n)
+	other := own(t, o, err)
+	inside, leave, updated := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		_, err := v.Update(background, func(s sample) sample {
+			close(inside)
+			<-leave
+			s.Total = 5
+			return s
+		})
+		updated <- err
+	}()
+	<-inside
+	wait := verify.Blocks(t, "Close", v.Close)
+	close(leave)
+	verify.Must(t, <-updated)
+	verify.Must(t, wait())
+	if got := other.Load().Total; got != 5 {
+		t.Errorf("what Update set is lost: %d", got)
+	}
+	_, err = other.Update(background, func(s sample) sample { return s })
+	verify.Must(t, err)
+}
+
 // Close while others are at it: they panic or have been in time, and nothing
 // faults or reads zeros.
 func TestCloseUnderUse(t *testing.T) {
-	for range 50 {
+	for range 20 {
 		v, err := value.New(int64(7))
 		verify.Must(t, err)
 		s, err := value.New(sample{Total: 7})
@@ -663,6 +692,7 @@ func TestCloseUnderUse(t *testing.T) {
 	}
 }
 
+// A Value that nobody can reach closes itself.
 func TestLeaksNothing(t *testing.T) {
 	count := func() (fds, maps int) {
 		list, err := os.ReadDir("/proc/self/fd")
@@ -683,5 +713,21 @@ func TestLeaksNothing(t *testing.T) {
 	}
 	if f, m := count(); f > fds || m > maps {
 		t.Errorf("%d descriptors and %d mappings before, %d and %d after", fds, maps, f, m)
+	}
+	for range 20 {
+		_, err := value.New(sample{})
+		verify.Must(t, err)
+		_, err = value.NewRaw(1)
+		verify.Must(t, err)
+	}
+	for end := time.Now().Add(20 * time.Second); ; {
+		runtime.GC()
+		f, m := count()
+		if f <= fds && m <= maps {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d descriptors and %d mappings before, %d and %d after", fds, maps, f, m)
+		}
 	}
 }

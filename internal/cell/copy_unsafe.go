@@ -35,10 +35,11 @@ func loadBytes(dst []byte, p unsafe.Pointer) {
 		n := loadSmall(dst, p)
 		dst, p = dst[n:], unsafe.Add(p, n)
 	}
-	for len(dst) >= 8 {
-		binary.NativeEndian.PutUint64(dst, atomic.LoadUint64((*uint64)(p)))
-		dst, p = dst[8:], unsafe.Add(p, 8)
+	i := 0
+	for ; i <= len(dst)-8; i += 8 {
+		binary.NativeEndian.PutUint64(dst[i:i+8], atomic.LoadUint64((*uint64)(unsafe.Add(p, i))))
 	}
+	dst, p = dst[i:], unsafe.Add(p, i)
 	for len(dst) > 0 {
 		n := loadSmall(dst, p)
 		dst, p = dst[n:], unsafe.Add(p, n)
@@ -63,11 +64,12 @@ func storeBytes(p unsafe.Pointer, src []byte) {
 		crash.At("cell.part")
 		src, p = src[n:], unsafe.Add(p, n)
 	}
-	for len(src) >= 8 {
-		storeWord((*uint64)(p), binary.NativeEndian.Uint64(src))
+	i := 0
+	for ; i <= len(src)-8; i += 8 {
+		storeWord((*uint64)(unsafe.Add(p, i)), binary.NativeEndian.Uint64(src[i:i+8]))
 		crash.At("cell.word")
-		src, p = src[8:], unsafe.Add(p, 8)
 	}
+	src, p = src[i:], unsafe.Add(p, i)
 	for len(src) > 0 {
 		n := storeSmall(p, src)
 		crash.At("cell.part")
