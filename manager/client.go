@@ -118,6 +118,16 @@ func (c *client) connect(ctx context.Context) {
 	<-c.lead
 }
 
+// isReady reports whether the connection stands, or has failed.
+func (c *client) isReady() bool {
+	select {
+	case <-c.ready:
+		return true
+	default:
+		return false
+	}
+}
+
 // waitReady waits until the connection stands.
 func (c *client) waitReady(ctx context.Context) error {
 	select {
@@ -134,7 +144,7 @@ func (c *client) waitReady(ctx context.Context) error {
 func (c *client) addUser() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err != nil {
+	if c.err != nil || c.users == 0 { // it is being closed
 		return false
 	}
 	c.users++
@@ -203,7 +213,11 @@ func (c *client) fail(cause error) {
 // do sends a request and waits for its reply. The reply is good until cl.free, which is the caller's to call when do
 // returns no error; with an error the call must not be used again.
 func (c *client) do(ctx context.Context, cl *call) (reply, error) {
-	if err := ctx.Err(); err != nil {
+	err := ctx.Err()
+	if err == nil && !c.isReady() { // the server has not said yet how large a request may be
+		err = c.waitReady(ctx)
+	}
+	if err != nil {
 		cl.free()
 		return reply{}, err
 	}
@@ -346,9 +360,14 @@ func (c *client) writeFailed(err error) {
 		c.fail(lost(err))
 		return
 	}
+	c.ended() // writing stays true, so nobody tries again
+}
+
+// ended says that the server has hung up. What it said before is still to be read, and then how it ended.
+func (c *client) ended() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.hungUp = true // and writing stays true, so nobody tries again
+	c.hungUp = true
 	c.drainLocked()
 }
 

@@ -108,15 +108,6 @@ func Connect(ctx context.Context, network, address string, o Options) (*Manager,
 	}
 }
 
-func (c *client) isReady() bool {
-	select {
-	case <-c.ready:
-		return true
-	default:
-		return false
-	}
-}
-
 func (c *client) ping(ctx context.Context) error {
 	cl := newCall(opPing)
 	if _, err := c.do(ctx, cl); err != nil {

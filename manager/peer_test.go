@@ -593,6 +593,59 @@ func TestManyInFlight(t *testing.T) {
 	}
 }
 
+// Connections come and go with their users, and nobody is cut off by somebody else's Close.
+func TestConnectionsAreShared(t *testing.T) {
+	path := serve(t, manager.Options{})
+	ctx := testContext(t)
+	others := manager.Connections() // of tests before, to servers that are gone
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 100 {
+				m, err := manager.Connect(ctx, "unix", path, manager.Options{})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				l, err := manager.NewList[int](m)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				m.Close()
+				if err := l.Append(ctx, 1); err != nil {
+					t.Error(err)
+				}
+				l.Close()
+			}
+		})
+	}
+	wg.Wait()
+	if n := manager.Connections(); n > others {
+		t.Errorf("%d connections are left, were %d", n, others)
+	}
+	m := connect(t, path, manager.Options{})
+	objects(t, m, 0)
+	again := connect(t, path, manager.Options{})
+	if s, err := again.Stats(ctx); s.Sessions != 1 || err != nil {
+		t.Errorf("%d sessions, %v", s.Sessions, err)
+	}
+	// An unreachable Manager lets go.
+	m.Close()
+	again.Close()
+	func() {
+		if _, err := manager.Connect(ctx, "unix", path, manager.Options{}); err != nil {
+			t.Error(err)
+		}
+	}()
+	for manager.Connections() > others && ctx.Err() == nil {
+		runtime.GC()
+	}
+	if err := ctx.Err(); err != nil {
+		t.Error("the connection of an unreachable Manager is still there")
+	}
+}
+
 // Nothing is left in this process when all is closed.
 func TestNothingIsLeft(t *testing.T) {
 	fds := func() int {

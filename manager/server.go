@@ -84,8 +84,8 @@ func (sv *server) run() error {
 	for s := range sv.sessions {
 		sessions = append(sessions, s)
 	}
-	why := sv.why
 	sv.mu.Unlock()
+	why := sv.reason()
 	var farewells sync.WaitGroup
 	for _, s := range sessions {
 		farewells.Go(func() { s.farewell(why) })
@@ -94,6 +94,13 @@ func (sv *server) run() error {
 	sv.work.Wait()
 	sv.store.Close()
 	return err
+}
+
+// reason says why the server ends.
+func (sv *server) reason() string {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	return sv.why
 }
 
 // accept takes connections until stop, when it returns nil, or until the listener is of no use any more.

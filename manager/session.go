@@ -31,6 +31,7 @@ type session struct {
 	writing bool
 	written sync.Cond // out was taken, or the connection is at its end
 	closed  bool
+	parting bool // the farewell was said
 	waiting map[uint64]context.CancelFunc // requests that wait, by id
 }
 
@@ -55,7 +56,8 @@ func (s *session) serve() {
 		s.store = s.server.store.NewSession()
 		s.mu.Unlock()
 		select {
-		case <-s.server.stopping: // its farewell may have come before our deadlines
+		case <-s.server.stopping: // its farewell may have come too early for us
+			s.farewell(s.server.reason())
 		default:
 			s.requests()
 		}
@@ -339,7 +341,8 @@ func (s *session) flush() error {
 func (s *session) farewell(why string) {
 	s.stream.conn.SetWriteDeadline(time.Now().Add(farewellTime))
 	s.mu.Lock()
-	if s.store != nil && !s.closed {
+	if s.store != nil && !s.closed && !s.parting {
+		s.parting = true
 		s.appendFailureLocked(0, &failure{codeDown, why})
 	}
 	s.mu.Unlock()

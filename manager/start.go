@@ -91,6 +91,10 @@ func Start(o Options) (*Manager, error) {
 		c.dropUser()
 		return nil, err
 	}
+	go func() {
+		<-s.gone
+		c.ended() // also if nobody is making a call that would notice
+	}()
 	m := new(Manager)
 	m.attach(c, s)
 	return m, nil
