@@ -31,7 +31,7 @@ type session struct {
 	writing bool
 	written sync.Cond // out was taken, or the connection is at its end
 	closed  bool
-	parting bool // the farewell was said
+	parting bool                          // the farewell was said
 	waiting map[uint64]context.CancelFunc // requests that wait, by id
 }
 
