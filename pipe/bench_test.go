@@ -136,6 +136,22 @@ func BenchmarkRoundTrip(b *testing.B) {
 			}
 		}
 	})
+	b.Run("bytes, parked", func(b *testing.B) {
+		wire.NoSpin.Store(true)
+		defer wire.NoSpin.Store(false)
+		near, far := ends(b, 1)
+		c, peer := pair(b)
+		start(b, "echo many", peer)
+		var ready string
+		if err := errors.Join(c.Send(true), c.Send(far), c.Recv(&ready)); err != nil {
+			b.Fatal(err)
+		}
+		m := pattern(64)
+		for b.Loop() {
+			near[0].SendBytes(m)
+			near[0].RecvBytesInto(m)
+		}
+	})
 	b.Run("bytes after Poll", func(b *testing.B) {
 		c, peer := pair(b)
 		start(b, "echo bytes", peer)
