@@ -442,12 +442,14 @@ func (c *client) readUntil(ctx context.Context, own *call) bool {
 			// They are ready to run, most likely on this very CPU. Before we spin on it, let them.
 			runtime.Gosched()
 		}
-		ok, err := c.stream.tryFill()
+		// A lone caller's reply is a few microseconds away. With more calls under way the CPU has better to do, and
+		// the replies come in larger batches.
+		ok, err := c.stream.tryFill(!others && c.isAlone())
 		if !ok && err == nil {
 			if stop == nil && ctx.Done() != nil {
 				stop = context.AfterFunc(ctx, func() { c.stream.conn.SetReadDeadline(time.Unix(1, 0)) })
 			}
-			err = c.stream.fill()
+			err = c.stream.fill(false)
 		}
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
@@ -463,6 +465,13 @@ func (c *client) readUntil(ctx context.Context, own *call) bool {
 			return false
 		}
 	}
+}
+
+// isAlone reports whether a single call is under way.
+func (c *client) isAlone() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.pending) == 1
 }
 
 func lost(err error) error { return fmt.Errorf("connection lost: %w", err) }
@@ -563,7 +572,7 @@ func (c *client) drain() {
 		c.mu.Unlock()
 		_, _, err := c.deliver(nil)
 		if err == nil {
-			err = c.stream.fill()
+			err = c.stream.fill(false)
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				c.stream.conn.SetReadDeadline(time.Time{})
 				err = nil

@@ -22,9 +22,9 @@ type socket struct {
 	try      func() bool
 	fd       int
 	into     []byte
-	park     bool // wait in the poller if there is nothing
-	tried    bool
-	empty    bool
+	spin     bool
+	park     bool
+	empty    bool // there was nothing
 	n        int
 	err      error
 
@@ -42,23 +42,15 @@ func (s *socket) init(c net.Conn) {
 	case *net.TCPConn:
 		s.raw, _ = c.SyscallConn()
 	}
-	s.readStep, s.try, s.writeStep = s.receive, s.receiveNow, s.send
+	s.readStep, s.try, s.writeStep = s.step, s.receiveNow, s.send
 }
 
 func (s *socket) usable() bool { return s.raw != nil }
 
-// read blocks until it has received something. 0 and no error is the end of the stream.
-func (s *socket) read(b []byte) (int, error) {
-	n, _, err := s.receiveInto(b, true)
-	return n, err
-}
-
-// tryRead does not block; ok is false if there was nothing.
-func (s *socket) tryRead(b []byte) (n int, ok bool, err error) { return s.receiveInto(b, false) }
-
-func (s *socket) receiveInto(b []byte, park bool) (n int, ok bool, err error) {
-	s.tried = park && s.empty // a try in vain came just before: it has spun already
-	s.into, s.park, s.empty, s.n, s.err = b, park, false, 0, nil
+// receive receives into b. If there is nothing it tries on for a while (spin), and then waits in the poller until there is
+// (park), or else reports that it was not ok. 0 bytes and no error is the end of the stream.
+func (s *socket) receive(b []byte, spin, park bool) (n int, ok bool, err error) {
+	s.into, s.spin, s.park, s.empty, s.n, s.err = b, spin, park, false, 0, nil
 	err = s.raw.Read(s.readStep)
 	s.spinner.Done()
 	s.into = nil
@@ -68,13 +60,13 @@ func (s *socket) receiveInto(b []byte, park bool) (n int, ok bool, err error) {
 	return s.n, !s.empty || err != nil, err
 }
 
-func (s *socket) receive(fd uintptr) (done bool) {
+func (s *socket) step(fd uintptr) (done bool) {
 	s.fd = int(fd)
 	if s.receiveNow() {
 		return true
 	}
-	if !s.tried { // not when the poller woke it for nothing
-		s.tried = true
+	if s.spin { // not again when the poller woke it for nothing
+		s.spin = false
 		if s.spinner.Spin(s.try) {
 			return true
 		}

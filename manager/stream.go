@@ -89,26 +89,26 @@ func (s *stream) makeRoom() []byte {
 	return s.buf[s.end:]
 }
 
-// fill receives something and blocks until it has. Inside a frame the end of the stream is io.ErrUnexpectedEOF.
-func (s *stream) fill() error {
+// fill receives something and blocks until it has. With spin it tries for a few microseconds before it parks, where that promises
+// to pay. Inside a frame the end of the stream is io.ErrUnexpectedEOF.
+func (s *stream) fill(spin bool) error {
 	room := s.makeRoom()
 	var n int
 	var err error
 	if s.socket.usable() {
-		n, err = s.socket.read(room)
+		n, _, err = s.socket.receive(room, spin, true)
 	} else {
 		n, err = s.conn.Read(room)
 	}
 	return s.filled(n, err)
 }
 
-// tryFill receives what is there, or arrives within a few microseconds where waiting for it promises to pay. It reports
-// false if that was nothing.
-func (s *stream) tryFill() (bool, error) {
+// tryFill is fill without parking. It reports false if there was nothing.
+func (s *stream) tryFill(spin bool) (bool, error) {
 	if !s.socket.usable() {
 		return false, nil
 	}
-	n, ok, err := s.socket.tryRead(s.makeRoom())
+	n, ok, err := s.socket.receive(s.makeRoom(), spin, false)
 	if !ok {
 		return false, nil
 	}
@@ -151,7 +151,7 @@ func (s *stream) readFrame() ([]byte, error) {
 		if ok || err != nil {
 			return bytes.Clone(b), err
 		}
-		if err := s.fill(); err != nil {
+		if err := s.fill(true); err != nil {
 			return nil, err
 		}
 	}
