@@ -131,7 +131,7 @@ func (q *queue) wait(ctx context.Context, h *seg.Handle, mender bool, try attemp
 	came, starving := time.Now(), false
 	defer func() {
 		if starving {
-			q.resigned()
+			q.fed()
 		}
 	}()
 	for {
@@ -149,10 +149,6 @@ func (q *queue) wait(ctx context.Context, h *seg.Handle, mender bool, try attemp
 			// A wake-up that came meanwhile need not be passed on: the unlock to
 			// come does that, thanks to the sticky bit.
 			q.remove(me)
-			if starving {
-				starving = false
-				q.starving.Add(-1)
-			}
 			return nil
 		case again:
 			continue
@@ -379,9 +375,10 @@ func (q *queue) sleep(ended chan<- struct{}) {
 	}
 }
 
-// resigned is called by one who was starving and gave up. Newcomers must not wait
-// for somebody who does not come.
-func (q *queue) resigned() {
+// fed is called by one who was starving and has got the lock, or gave up: newcomers
+// must not wait for somebody who does not come. The last one here to be fed takes
+// back the bit for all, since those who gave up before have left it to him.
+func (q *queue) fed() {
 	if q.starving.Add(-1) > 0 {
 		return
 	}

@@ -532,6 +532,8 @@ func helperStress(args []string) int {
 		}
 		s = newStress(h, fail)
 		s.run(&wg, func() *Mutex { return At(h, 0) }, 2, seed)
+		// To exit without closing is a kind of death: it can take a wake-up along.
+		defer At(h, 0).Close()
 	}
 	fmt.Println("ready")
 	bufio.NewReader(os.Stdin).ReadString('\n')
