@@ -112,7 +112,7 @@ func (in *inheritance) restore(j *job) error {
 	}
 	for i, v := range vars {
 		if err := v.put(j.data[i+1], j.takeFDs(i+1)); err != nil {
-			return fmt.Errorf("Inherit[%s] (%d of %d): %w", v.typ, i+1, len(vars), err)
+			return fmt.Errorf("variable Inherit[%s] (%d of %d): %w", v.typ, i+1, len(vars), err)
 		}
 	}
 	return nil

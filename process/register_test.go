@@ -26,7 +26,7 @@ func factory(text string) func(context.Context, struct{}) error {
 	}
 }
 
-type receiver struct{ n int }
+type receiver struct{}
 
 func (r *receiver) work(context.Context, struct{}) error { return nil }
 
