@@ -64,7 +64,9 @@ func runJob() {
 		cancelOnSignals(cancel)
 		close(listening)
 	}()
-	go obeyParent(conn, j.header.Detach, cancel)
+	if !j.header.Detach && !dieWithParent(conn) {
+		go watchParent(conn)
+	}
 
 	call, err := prepare(j)
 	if err != nil {
@@ -171,27 +173,21 @@ func cancelOnSignals(cancel context.CancelCauseFunc) {
 	}()
 }
 
-// obeyParent reads what the parent says. The end of the stream means that there is no parent any more, because
-// the kernel closes its end with it: then this process ends too, at once, unless it is detached.
-func obeyParent(conn *wire.Conn, detached bool, cancel context.CancelCauseFunc) {
+// watchParent ends this process when its parent ends: the kernel closes the parent's end of the control socket with it. It is for where
+// dieWithParent cannot be had. On a program that keeps all its CPUs busy it may take the scheduler a second to get here.
+func watchParent(conn *wire.Conn) {
 	for {
 		err := conn.Park()
 		if !controlIsOurs() {
 			return // we shall not know when the parent ends, but that must not be the end of us
 		}
-		var frame []byte
 		if err == nil {
-			var fds []int
-			frame, fds, err = conn.ReadFrame(maxFrame)
+			_, fds, readErr := conn.ReadFrame(maxFrame)
 			closeAll(fds)
+			err = readErr
 		}
-		switch {
-		case err != nil && detached:
-			return
-		case err != nil:
+		if err != nil {
 			endNow()
-		case string(frame) == interruptMessage:
-			cancel(fmt.Errorf("process: interrupted by its parent"))
 		}
 	}
 }

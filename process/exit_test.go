@@ -112,8 +112,8 @@ func TestEndings(t *testing.T) {
 		"closed socket": {code: 1, err: "did not return", text: "exited with code 1"},
 	} {
 		t.Run(how, func(t *testing.T) {
-			if how == "map writes" && raceEnabled {
-				t.Skip("the race detector finds it first")
+			if how == "map writes" && (raceEnabled || runtime.GOMAXPROCS(0) == 1) {
+				t.Skip("the race detector finds it first, one CPU never")
 			}
 			t.Parallel()
 			p := process.New(end, how)

@@ -14,8 +14,9 @@ import (
 // Parent and child exchange frames of package wire on the child's control socket:
 //
 //	parent → child   jobHeader, then its parts: the arguments, then Inherit snapshots; written before the child is executed
-//	parent → child   interruptMessage, at any time, to a child that does not hear SIGINT
 //	child → parent   result; read after the child has ended
+//
+// Nothing else is ever sent to a child: to it, any event on the socket means that its parent has ended (dieWithParent).
 //
 // Neither may wait for its reader, who is not there yet or not any more. So a frame is at most inlineSize bytes, which
 // any socket buffer takes, and what is larger lies in a sealed memfd whose descriptor travels with the frame.
@@ -50,11 +51,6 @@ type jobHeader struct {
 	Parts   []part // arguments, then, if this is a fork, one for each Inherit variable
 	InMemfd bool   // the parts are in the first descriptor, not behind the header
 }
-
-// interruptMessage is all that a parent says to a running child.
-const interruptMessage = "interrupt"
-
-func sendInterrupt(conn *wire.Conn) error { return conn.WriteFrame([]byte(interruptMessage), nil) }
 
 // A part is one message of package handover: so many bytes, so many descriptors.
 type part struct {

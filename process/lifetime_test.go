@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -104,33 +105,55 @@ func TestParentKilled(t *testing.T) {
 	}
 }
 
-func TestParentKilledWhileChildIsStopped(t *testing.T) {
-	// A child that is stopped when its parent dies ends as soon as it runs again.
-	cmd := program(t, "stopped")
-	out := startProgram(t, cmd)
-	var pid int
-	if _, err := fmt.Sscan(out.next(), &pid); err != nil {
-		t.Fatal(err)
+// Neither a child that is stopped survives, nor one that keeps its only CPU busy.
+func TestParentKilledAndChildCannotLook(t *testing.T) {
+	for _, name := range []string{"stopped", "busy"} {
+		t.Run(name, func(t *testing.T) {
+			cmd := program(t, name)
+			out := startProgram(t, cmd)
+			out.next()
+			killed := time.Now()
+			cmd.Process.Kill()
+			out.end()
+			if d := time.Since(killed); d > 500*time.Millisecond {
+				t.Errorf("the child ended %v after its parent was killed", d)
+			}
+		})
 	}
-	cmd.Process.Kill()
-	cmd.Wait()
-	syscall.Kill(pid, syscall.SIGCONT)
-	out.end()
 }
 
-func init() {
-	mains["stopped"] = func() int {
-		p := process.New(stay, struct{}{})
-		if err := p.Start(); err != nil {
-			fmt.Println(err)
-			return 1
-		}
-		syscall.Kill(p.PID(), syscall.SIGSTOP)
-		fmt.Println(p.PID())
-		<-p.Done()
-		return 0
+var busy = process.Register(func(context.Context, struct{}) error {
+	runtime.GOMAXPROCS(1)
+	for range 4 {
+		go func() {
+			for {
+			}
+		}()
 	}
+	fmt.Println("busy")
+	select {}
+})
+
+func init() {
+	mains["stopped"] = func() int { return runChild(stopped) }
+	mains["busy"] = func() int { return runChild(busy) }
 }
+
+func runChild(fn *process.Func[struct{}]) int {
+	p := process.New(fn, struct{}{})
+	if err := p.Start(); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	<-p.Done()
+	return 0
+}
+
+var stopped = process.Register(func(context.Context, struct{}) error {
+	fmt.Println("stopping")
+	syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	select {}
+})
 
 func TestDetachedSurvivesParent(t *testing.T) {
 	in, w, err := os.Pipe()
@@ -410,7 +433,7 @@ func init() {
 		p.Interrupt()
 		p.Interrupt()
 		l.Scan()
-		if s := l.Text(); s != "process: interrupted by its parent" {
+		if s := l.Text(); s != "process: received signal 15 (terminated)" {
 			fmt.Println("cause:", s)
 			return 1
 		}

@@ -170,7 +170,7 @@ func (p *Process) stop(sig syscall.Signal) error {
 	}
 	p.startGraceLocked()
 	if sig == syscall.SIGINT && p.settings.deaf {
-		return p.tellLocked()
+		sig = syscall.SIGTERM // means the same to the child
 	}
 	return p.signal(sig)
 }
@@ -186,19 +186,6 @@ func (p *Process) startGraceLocked() {
 	if p.killer == nil && p.settings.grace >= 0 && !p.ended() {
 		p.killer = time.AfterFunc(p.settings.grace, func() { p.signal(syscall.SIGKILL) })
 	}
-}
-
-// tellLocked is how to interrupt a child that does not hear SIGINT. Once is enough, and more
-// might fill the socket of a child that is stopped.
-func (p *Process) tellLocked() error {
-	if p.told {
-		return nil
-	}
-	p.told = true
-	if err := sendInterrupt(p.control); err != nil && !p.ended() {
-		return fmt.Errorf("process: interrupt %s: %w", p.settings.name, err)
-	}
-	return nil
 }
 
 // Kill ends the child at once, by SIGKILL. It does not wait for the end: Join does. Killing a child that has ended does
