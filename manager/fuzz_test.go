@@ -160,8 +160,8 @@ func FuzzClientReplies(f *testing.F) {
 			begun := time.Now()
 			for n := 0; n < 100 && do(ctx, c) == nil; n++ {
 			}
-			if time.Since(begun) > patience/2 {
-				t.Errorf("call %d did not end", i)
+			if time.Since(begun) > patience/10 {
+				t.Errorf("call %d took %v", i, time.Since(begun))
 			}
 			cancel()
 			for _, closer := range []io.Closer{c.Dict, c.Lists, c.Strings, c.Manager} {
