@@ -10,9 +10,10 @@ import (
 // blocking returns a file to be a child's standard input or output. Programs expect those to block: if the child runs one
 // with its own standard output, that program fails with EAGAIN on one that does not.
 //
-// But O_NONBLOCK belongs to the open file, not to a descriptor of it, so what is set for the child is set for the parent. Package os
-// makes its pipes non-blocking, for the sake of deadlines and of not holding a thread, and Fd ends that. So the child gets a pipe that was opened
-// anew. What cannot be opened anew (a socket) becomes blocking, as with os/exec.
+// But O_NONBLOCK belongs to the open file, not to a descriptor of it, so what is set for the child is set for the
+// parent. Package os makes its pipes non-blocking, for the sake of deadlines and of not holding a thread, and Fd
+// ends that. So the child gets a pipe that was opened anew. What cannot be opened anew (a socket) becomes
+// blocking, as with os/exec.
 func blocking(f *os.File) (*os.File, error) {
 	raw, err := f.SyscallConn()
 	if err != nil {

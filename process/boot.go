@@ -16,8 +16,8 @@ import (
 
 // This file is the child's end of its life, start.go the parent's.
 
-// boot is what came over the control socket of this process, if it is a child. It is read when it is first asked for, which may be in
-// the initialisation of some package: the parent wrote it before it executed us.
+// boot is what came over the control socket of this process, if it is a child. It is read when it is first asked
+// for, which may be in the initialisation of some package: the parent wrote it before it executed us.
 var boot struct {
 	once sync.Once
 	conn *wire.Conn
@@ -173,8 +173,9 @@ func cancelOnSignals(cancel context.CancelCauseFunc) {
 	}()
 }
 
-// watchParent ends this process when its parent ends: the kernel closes the parent's end of the control socket with it. It is for where
-// dieWithParent cannot be had. On a program that keeps all its CPUs busy it may take the scheduler a second to get here.
+// watchParent ends this process when its parent ends: the kernel closes the parent's end of the control socket
+// with it. It is for where dieWithParent cannot be had. On a program that keeps all its CPUs busy it may take the
+// scheduler a second to get here.
 func watchParent(conn *wire.Conn) {
 	for {
 		err := conn.Park()

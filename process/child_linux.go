@@ -99,8 +99,8 @@ func (c *child) watch(pidfd int) bool {
 	return true
 }
 
-// wait blocks until the child has ended, and collects it. An error means that somebody else in this program did, so that nobody knows
-// how it ended.
+// wait blocks until the child has ended, and collects it. An error means that somebody else in this program did,
+// so that nobody knows how it ended.
 func (c *child) wait() (status syscall.WaitStatus, err error) {
 	if c.fallback != nil {
 		return waitFallback(c.fallback)

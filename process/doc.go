@@ -1,12 +1,12 @@
 // Package process starts registered functions of this program in child processes, waits for them, and stops them.
 //
-// Parent and child are the same program and trust each other with everything that they share. Strangers get no say: the two talk over a
-// socket that has no name, and what arrives on it is checked all the same.
+// Parent and child are the same program and trust each other with everything that they share. Strangers get no
+// say: the two talk over a socket that has no name, and what arrives on it is checked all the same.
 //
-// When a child dies, however it dies, Join returns within moments, with an [*ExitError] that tells how: its error, its panic with the
-// stack, its exit code, its signal. When a parent dies, by kill -9 included, the kernel closes its end of the sockets, and its
-// children end at once, their children in turn; [Process.Detach] opts out. At its normal exit [Main] waits for children,
-// and stops those that are daemons.
+// When a child dies, however it dies, Join returns within moments, with an [*ExitError] that tells how: its error,
+// its panic with the stack, its exit code, its signal. When a parent dies, by kill -9 included, the kernel closes
+// its end of the sockets, and its children end at once, their children in turn; [Process.Detach] opts out. At its
+// normal exit [Main] waits for children, and stops those that are daemons.
 //
 // A Process has nothing to close: what it holds of the system is given back when the child has ended, whether or not anybody
 // calls Join, and no zombie is left. [Process.Close] makes a handle unusable, so that later use of it is noticed.
@@ -29,9 +29,10 @@
 //
 // A program that does not call [Main] calls [Init] as the first thing in its main function (a library's tests: in TestMain).
 //
-// A child is this program, executed anew; package initialisation runs in it, and main as far as Main or Init. It is not a fork, which Go
-// cannot do: see docs/processes.md. Its os.Args are the parent's, and nobody has parsed its flags.
+// A child is this program, executed anew; package initialisation runs in it, and main as far as Main or Init. It
+// is not a fork, which Go cannot do: see docs/processes.md. Its os.Args are the parent's, and nobody has parsed
+// its flags.
 //
-// To run another program, use os/exec. For many short jobs, use package pool, which keeps its processes. For work that needs neither a
-// crash barrier nor limits of its own, use goroutines.
+// To run another program, use os/exec. For many short jobs, use package pool, which keeps its processes. For work
+// that needs neither a crash barrier nor limits of its own, use goroutines.
 package process

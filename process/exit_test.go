@@ -70,6 +70,9 @@ func concurrentMapWrites() error {
 func tooDeep(n int) error {
 	var pad [1024]byte
 	pad[n%len(pad)] = 1
+	if n < 0 {
+		return nil
+	}
 	if err := tooDeep(n + 1); err != nil {
 		return err
 	}

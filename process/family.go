@@ -38,8 +38,8 @@ func Parent() (Info, bool) {
 	return Info{}, false
 }
 
-// Children returns the children of this process that run, in the order in which they were started. Those that have ended are collected, and not
-// among them.
+// Children returns the children of this process that run, in the order in which they were started. Those that have
+// ended are collected, and not among them.
 func Children() []*Process { return family.living() }
 
 // CPUCount returns the number of CPUs that this process may run on now, its affinity mask considered. It
@@ -146,8 +146,8 @@ func childNumber(n int) string {
 	return strconv.Itoa(n)
 }
 
-// finish is what a process does with its children before it exits: it waits for them, and stops those that are daemons. When stop is
-// closed, it returns at once.
+// finish is what a process does with its children before it exits: it waits for them, and stops those that are
+// daemons. When stop is closed, it returns at once.
 func (c *children) finish(stop <-chan struct{}) {
 	c.wait(func(p *Process) bool { return !p.settings.daemon && !p.settings.detach }, stop)
 	daemon := func(p *Process) bool { return p.settings.daemon }

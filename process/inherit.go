@@ -20,12 +20,13 @@ type Inherited[T any] struct {
 //
 //	var settings = process.Inherit(map[string]string{})
 //
-// In a child started by [Fork] it holds what the parent's held at Start, handles and files in it included; in one started by
-// [Spawn] or [ForkServer] it holds initial. Changes on either side stay there. The copy is made at Start, which refuses what cannot cross, as in
-// arguments.
+// In a child started by [Fork] it holds what the parent's held at Start, handles and files in it included; in one
+// started by [Spawn] or [ForkServer] it holds initial. Changes on either side stay there. The copy is made at
+// Start, which refuses what cannot cross, as in arguments.
 //
-// Parent and child find a variable by its place among all Inherit calls, so that these must not depend on anything that differs between
-// parent and child; else the child refuses to run. Inherit panics if it comes after [Main] or [Init].
+// Parent and child find a variable by its place among all Inherit calls, so that these must not depend on anything
+// that differs between parent and child; else the child refuses to run. Inherit panics if it comes after [Main] or
+// [Init].
 func Inherit[T any](initial T) *Inherited[T] {
 	i := new(Inherited[T])
 	i.v.Store(&initial)

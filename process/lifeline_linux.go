@@ -11,10 +11,11 @@ import (
 // dieWithParent has the kernel kill this process when the parent's end of the control socket closes, which is when the parent
 // ends, in whatever way. It reports whether that could be arranged.
 //
-// This is signal-driven I/O with SIGKILL for its signal: any event on the socket, and the other end's closing is one, kills. So nothing may be sent
-// to a child after its job, and the child's own writes must never fill the socket. It needs neither the scheduler nor a goroutine, nor a
-// thread, and it works on a process that is stopped. PR_SET_PDEATHSIG would do the same, but for the end of the
-// thread that started the child, which in a Go program comes at any time.
+// This is signal-driven I/O with SIGKILL for its signal: any event on the socket, and the other end's closing is
+// one, kills. So nothing may be sent to a child after its job, and the child's own writes must never fill the
+// socket. It needs neither the scheduler nor a goroutine, nor a thread, and it works on a process that is stopped.
+// PR_SET_PDEATHSIG would do the same, but for the end of the thread that started the child, which in a Go program
+// comes at any time.
 func dieWithParent(conn *wire.Conn) bool {
 	if os.Getpid() == 1 {
 		return false // of a PID namespace, and immune to this signal

@@ -124,9 +124,11 @@ func TestParentKilledAndChildCannotLook(t *testing.T) {
 
 var busy = process.Register(func(context.Context, struct{}) error {
 	runtime.GOMAXPROCS(1)
-	for range 4 {
+	var spins [4]int
+	for i := range spins {
 		go func() {
 			for {
+				spins[i]++
 			}
 		}()
 	}
@@ -403,7 +405,8 @@ func TestTerminateAndInterrupt(t *testing.T) {
 	}
 }
 
-// An interrupt reaches the function also where SIGINT is ignored, as in a script's background job, and the signal itself stays ignored.
+// An interrupt reaches the function also where SIGINT is ignored, as in a script's background job, and the signal
+// itself stays ignored.
 func TestInterruptWhereIgnored(t *testing.T) {
 	cmd := program(t, "deaf")
 	out, err := cmd.CombinedOutput()

@@ -23,8 +23,8 @@ const controlFD = 3
 // control is this process's control socket if it is a child, else -1; controlInode is its inode.
 var control, controlInode = adopt()
 
-// controlIsOurs reports whether the control socket is still what it was. A program may close all descriptors that it does not know, and use
-// their numbers for others.
+// controlIsOurs reports whether the control socket is still what it was. A program may close all descriptors that
+// it does not know, and use their numbers for others.
 func controlIsOurs() bool {
 	inode, ok := socketInode(control)
 	return ok && inode == controlInode
@@ -46,8 +46,8 @@ func adopt() (fd int, inode uint64) {
 		return -1, 0
 	}
 	if !fromParent(fd) {
-		// Our parent's control socket, which it lost to us because something in it started us before its own adopt. Whoever waits for the
-		// end of that socket must not wait for us.
+		// Our parent's control socket, which it lost to us because something in it started us before its own
+		// adopt. Whoever waits for the end of that socket must not wait for us.
 		unix.Close(fd)
 		return -1, 0
 	}

@@ -18,8 +18,9 @@ const (
 	// Changes on either side stay there.
 	Fork
 
-	// ForkServer hands the job to a child that the parent keeps ready, with package initialisation behind it. [Inherit] variables have their
-	// initial value in it. It is not built yet: Start says so with an error that is [errors.ErrUnsupported].
+	// ForkServer hands the job to a child that the parent keeps ready, with package initialisation behind it.
+	// [Inherit] variables have their initial value in it. It is not built yet: Start says so with an error that is
+	// [errors.ErrUnsupported].
 	ForkServer
 )
 
@@ -45,9 +46,10 @@ var startMethod struct {
 	set    bool // by this process's own code, not by its parent's
 }
 
-// SetStartMethod sets the method of processes whose Method is zero. Until it is called that is [Spawn], in a child the method that was set in its parent. It can be
-// called once, since two parts of a program that disagree about it should know; [ForceStartMethod] changes it at any time.
-// Start works with any method at any time, whatever the default.
+// SetStartMethod sets the method of processes whose Method is zero. Until it is called that is [Spawn], in a child
+// the method that was set in its parent. It can be called once, since two parts of a program that disagree about
+// it should know; [ForceStartMethod] changes it at any time. Start works with any method at any time, whatever the
+// default.
 func SetStartMethod(m Method) error {
 	startMethod.mu.Lock()
 	defer startMethod.mu.Unlock()

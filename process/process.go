@@ -46,8 +46,9 @@ type Process struct {
 	// a daemon, but stops it.
 	Daemon bool
 
-	// Detach lets the child go on when its parent ends in whatever way: it does not notice that the parent is killed, and Main, at the parent's normal exit,
-	// leaves it alone (unless it is a Daemon). To survive the end of a terminal session too, set SysProcAttr.Setsid.
+	// Detach lets the child go on when its parent ends in whatever way: it does not notice that the parent is
+	// killed, and Main, at the parent's normal exit, leaves it alone (unless it is a Daemon). To survive the end
+	// of a terminal session too, set SysProcAttr.Setsid.
 	Detach bool
 
 	// Method is how to start. Zero is the default method (see SetStartMethod).
@@ -64,15 +65,17 @@ type Process struct {
 	// They are blocking in the child; of a socket that makes the parent's copy blocking too, as it does with os/exec.
 	Stdin, Stdout, Stderr *os.File
 
-	// SysProcAttr is for everything else that the kernel can do at a process's start: credentials, namespaces, a session of its own.
-	// Start does not change it, except that it fills *PidFD if there is one, with a descriptor that the caller owns. Pdeathsig is rarely what one wants: it is tied to the
-	// parent's thread, and children end with their parent anyway.
+	// SysProcAttr is for everything else that the kernel can do at a process's start: credentials, namespaces, a
+	// session of its own. Start does not change it, except that it fills *PidFD if there is one, with a descriptor
+	// that the caller owns. Pdeathsig is rarely what one wants: it is tied to the parent's thread, and children
+	// end with their parent anyway.
 	SysProcAttr *syscall.SysProcAttr
 
 	// Limits bound what the child may take. They are not built yet: Start refuses any that are not zero.
 	Limits Limits
 
-	// Grace is the time from Terminate or Interrupt until the child is killed. Zero is DefaultGrace; below zero there is no end to it.
+	// Grace is the time from Terminate or Interrupt until the child is killed. Zero is DefaultGrace; below zero
+	// there is no end to it.
 	Grace time.Duration
 
 	entry  *entry
@@ -84,7 +87,6 @@ type Process struct {
 	control  *wire.Conn  // our end of its control socket
 	closed   bool        // by Close
 	killer   *time.Timer // the grace period
-	told     bool        // an interrupt message was sent
 	settings started     // what Start read of the fields
 
 	done  chan struct{} // closed when the child has ended and been collected; the following is set before
@@ -102,8 +104,8 @@ type started struct {
 
 // New prepares a run of fn with args in a child process. Nothing happens before Start; args are read then and not later.
 //
-// What args may contain: plain data, all handles of this module, *os.File, net.Conn and net.Listener, anywhere inside. Start refuses
-// what cannot cross, with the path to it. New panics if fn is nil.
+// What args may contain: plain data, all handles of this module, *os.File, net.Conn and net.Listener, anywhere
+// inside. Start refuses what cannot cross, with the path to it. New panics if fn is nil.
 func New[A any](fn *Func[A], args A) *Process {
 	if fn == nil || fn.entry == nil {
 		panic("process: New needs a function from process.Register")
@@ -154,7 +156,8 @@ func (p *Process) usableLocked(op string) error {
 // it is killed. Interrupting a child that has ended does nothing.
 func (p *Process) Interrupt() error { return p.stop(syscall.SIGINT) }
 
-// Terminate is [Process.Interrupt] by SIGTERM, which is what service managers send. A child that is still on its way to its function ends at once.
+// Terminate is [Process.Interrupt] by SIGTERM, which is what service managers send. A child that is still on its
+// way to its function ends at once.
 //
 // A later call does not prolong the grace period that an earlier one began.
 func (p *Process) Terminate() error { return p.stop(syscall.SIGTERM) }
@@ -216,8 +219,8 @@ func (p *Process) Alive() bool {
 	return p.child != nil && !p.ended()
 }
 
-// PID returns the child's process id, also after it has ended, when the number may be somebody else's. It is 0 before Start. It panics
-// after Close.
+// PID returns the child's process id, also after it has ended, when the number may be somebody else's. It is 0
+// before Start. It panics after Close.
 func (p *Process) PID() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -228,8 +231,9 @@ func (p *Process) PID() int {
 	return p.child.pid
 }
 
-// ExitCode returns the child's exit code: 0 if its function returned nil, 1 if it returned an error, 2 if it panicked, or what was given to os.Exit.
-// It is -1 if the child was ended by a signal, and as long as it runs or was not started. It panics after Close.
+// ExitCode returns the child's exit code: 0 if its function returned nil, 1 if it returned an error, 2 if it
+// panicked, or what was given to os.Exit. It is -1 if the child was ended by a signal, and as long as it runs or
+// was not started. It panics after Close.
 func (p *Process) ExitCode() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -24,12 +24,13 @@ func (f *Func[A]) Name() string { return f.entry.id.Name }
 //
 //	var work = process.Register(func(ctx context.Context, j job) error { … })
 //
-// Parent and child find a function by its symbol, by the type of its argument, and by its place among the registrations that have both
-// in common (closures from one factory do). So a registration must not depend on anything that differs between parent and child, such as
-// a flag or the environment; the child refuses to run a function whose place it can not be sure of. [RegisterName] is for those.
+// Parent and child find a function by its symbol, by the type of its argument, and by its place among the
+// registrations that have both in common (closures from one factory do). So a registration must not depend on
+// anything that differs between parent and child, such as a flag or the environment; the child refuses to run a
+// function whose place it can not be sure of. [RegisterName] is for those.
 //
-// Register panics if it comes after [Main] or [Init], where a child would never get to it; if fn is nil; and if fn is a method value:
-// its receiver would stay behind, so pass it as the argument.
+// Register panics if it comes after [Main] or [Init], where a child would never get to it; if fn is nil; and if fn
+// is a method value: its receiver would stay behind, so pass it as the argument.
 func Register[A any](fn func(context.Context, A) error) *Func[A] {
 	return register("", fn)
 }

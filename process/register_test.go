@@ -133,6 +133,7 @@ func TestRegisterRefuses(t *testing.T) {
 	mustPanic(t, "too late", "registered after process.Main or process.Init began", func() { process.Register(work) })
 	mustPanic(t, "Inherit too late", "called after process.Main or process.Init began", func() { process.Inherit(1) })
 	mustPanic(t, "New without a function", "process: New needs a function", func() { process.New[int](nil, 1) })
+	mustPanic(t, "Start of a zero Process", "process: a Process comes from process.New", func() { new(process.Process).Start() })
 	mustPanic(t, "New with a zero Func", "process: New needs a function", func() { process.New(new(process.Func[int]), 1) })
 }
 

@@ -14,11 +14,11 @@ import (
 
 // A witness finds out whether the program itself has asked os/signal for a signal.
 //
-// os/signal does not tell, but it can be seen. The Go runtime has a thread in which exactly the signals are unblocked that anybody asked
-// for, along with those that it needs itself (runtime.ensureSigM). It wakes that thread up when a signal is asked for by a first and given up
-// by a last one, and only then. So we give the signal up, and if the kernel has not run the thread meanwhile, somebody else has asked for
-// it. Then we ask and give up again, several times, because the thread may run for other reasons; not to have run even once is the
-// proof.
+// os/signal does not tell, but it can be seen. The Go runtime has a thread in which exactly the signals are
+// unblocked that anybody asked for, along with those that it needs itself (runtime.ensureSigM). It wakes that
+// thread up when a signal is asked for by a first and given up by a last one, and only then. So we give the signal
+// up, and if the kernel has not run the thread meanwhile, somebody else has asked for it. Then we ask and give up
+// again, several times, because the thread may run for other reasons; not to have run even once is the proof.
 //
 // Where that cannot be found out, the answer is no: a program that does not end when it is told to is the greater evil.
 type witness struct {
@@ -66,9 +66,10 @@ func (w *witness) runs() (schedstat string, ok bool) {
 	return string(b[:n]), n > 0
 }
 
-// signalThread returns the directory in /proc of the runtime's thread for signals. It is told by its mask: most signals are blocked, but not
-// SIGSEGV (threads of C code that want no signals block that too, as do the runtime's own for a moment when they start). A program that had asked
-// for nearly all signals before Main has none that looks like it.
+// signalThread returns the directory in /proc of the runtime's thread for signals. It is told by its mask: most
+// signals are blocked, but not SIGSEGV (threads of C code that want no signals block that too, as do the runtime's
+// own for a moment when they start). A program that had asked for nearly all signals before Main has none that
+// looks like it.
 func signalThread() (dir string, ok bool) {
 	dirs, err := filepath.Glob("/proc/self/task/*")
 	if err != nil || len(dirs) == 0 {
@@ -104,8 +105,8 @@ func blockedSignals(status []byte) (uint64, bool) {
 	return mask, err == nil
 }
 
-// signalledByTerminal reports whether a Ctrl-C that reached this process has reached a child as well: the terminal sends it to its whole
-// foreground group.
+// signalledByTerminal reports whether a Ctrl-C that reached this process has reached a child as well: the terminal
+// sends it to its whole foreground group.
 func signalledByTerminal(pid int) bool {
 	tty, err := os.Open("/dev/tty")
 	if err != nil {

@@ -26,17 +26,20 @@ import (
 //	collect: wait for its end           write the result, exit
 //	         read the result
 
-// Start starts the child and returns once it is executed. It does not wait until the child has read its arguments, which are copied.
+// Start starts the child and returns once it is executed. It does not wait until the child has read its arguments,
+// which are copied.
 //
-// Start returns [ErrNoMain] in a program that has called neither [Main] nor [Init], and [ErrStarted] if p was started before. If it fails
-// in any other way (arguments that cannot cross, a limit of the system), p may be changed and started again, and all handles
-// in the arguments are as they were.
+// Start returns [ErrNoMain] in a program that has called neither [Main] nor [Init], and [ErrStarted] if p was
+// started before. If it fails in any other way (arguments that cannot cross, a limit of the system), p may be
+// changed and started again, and all handles in the arguments are as they were.
 //
 // What goes wrong in the child, its arguments not arriving for example, is Join's to tell.
 func (p *Process) Start() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
+	case p.entry == nil:
+		panic("process: a Process comes from process.New")
 	case p.closed:
 		return fmt.Errorf("process: start of a closed Process: %w", fs.ErrClosed)
 	case p.child != nil:
@@ -116,6 +119,7 @@ func (p *Process) startLocked() error {
 		m.Sent()
 	}
 	p.child, p.control, p.settings = c, conn, s
+	p.args = nil // which may be much
 	family.add(p)
 	go p.collect()
 	return nil
