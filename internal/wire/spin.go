@@ -23,10 +23,11 @@ const (
 	// A try that takes longer than spinStall has lost its CPU: to the peer, perhaps, but then parking is as good. One that takes longer than
 	// spinLost has lost it for a whole time slice: there are more who want to run than CPUs, and there who yields waits for milliseconds, where one that
 	// sleeps is served at once when its message comes. (Seen: 10 ms per round trip against 35 µs.) Then nobody in this process
-	// spins for pauseMin, doubled each time up to pauseMax.
+	// spins for pauseMin, doubled each time up to pauseMax; every try that pays takes back a little of that, because
+	// the garbage collector and a virtual machine's host take the CPU now and then on an idle machine, too.
 	spinStall = 20 * time.Microsecond
 	spinLost  = 200 * time.Microsecond
-	pauseMin  = 50 * time.Millisecond
+	pauseMin  = time.Millisecond
 	pauseMax  = 2 * time.Second
 )
 
@@ -116,7 +117,7 @@ func (s *Spinner) Spin(try func() bool) bool {
 		case ok:
 			s.misses = 0
 			if p := pause.Load(); p != 0 {
-				pause.Store(p / 2)
+				pause.Store(p - p/32 - 1)
 			}
 			return true
 		case now-begin > int64(spinTime):
