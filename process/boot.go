@@ -58,12 +58,7 @@ func runJob() {
 	inheritStartMethod(j.header.Default)
 
 	ctx, cancel := context.WithCancelCause(context.Background())
-	listening := make(chan struct{})
-	go func() {
-		// Meanwhile the arguments can be decoded: it starts two threads.
-		cancelOnSignals(cancel)
-		close(listening)
-	}()
+	early.deliver(cancel)
 	if !j.header.Detach && !dieWithParent(conn) {
 		go watchParent(conn)
 	}
@@ -72,7 +67,7 @@ func runJob() {
 	if err != nil {
 		finish(conn, refusal(err), nil)
 	}
-	<-listening
+	<-early.listening
 	callAndFinish(ctx, conn, call)
 }
 
@@ -157,20 +152,44 @@ func finish(conn *wire.Conn, r result, ctx context.Context) {
 	os.Exit(r.code())
 }
 
-// cancelOnSignals lets SIGTERM and SIGINT end the function's ctx.
-func cancelOnSignals(cancel context.CancelCauseFunc) {
-	signals := make(chan os.Signal, 1)
+// early is how a child hears SIGTERM and SIGINT. It takes two threads, and with them a good part of the time that a start takes, so it begins with
+// package initialisation and goes on beside it.
+var early = listenEarly()
+
+type listener struct {
+	listening chan struct{}                // closed when signals no longer kill
+	cancels   chan context.CancelCauseFunc // of the function's ctx, once there is one
+}
+
+func listenEarly() *listener {
+	if control < 0 {
+		return nil
+	}
+	l := &listener{make(chan struct{}), make(chan context.CancelCauseFunc, 1)}
+	go l.run()
+	return l
+}
+
+func (l *listener) deliver(cancel context.CancelCauseFunc) { l.cancels <- cancel }
+
+func (l *listener) run() {
+	signals := make(chan os.Signal, 2)
 	if signal.Ignored(syscall.SIGINT) {
 		// A background job of a script, or one under nohup: interrupts from the terminal are not meant for it.
 		signal.Notify(signals, syscall.SIGTERM)
 	} else {
 		signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	}
-	go func() {
-		for s := range signals {
-			cancel(fmt.Errorf("process: received signal %d (%v)", s, s))
-		}
-	}()
+	close(l.listening)
+	var cancel context.CancelCauseFunc
+	select {
+	case cancel = <-l.cancels:
+	case s := <-signals:
+		dieOf(s.(syscall.Signal)) // before there is anything to end in good order
+	}
+	for s := range signals {
+		cancel(fmt.Errorf("process: received signal %d (%v)", s, s))
+	}
 }
 
 // watchParent ends this process when its parent ends: the kernel closes the parent's end of the control socket

@@ -6,7 +6,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/go-multiproc/multiproc/internal/codec"
 	"github.com/go-multiproc/multiproc/internal/handover"
 	"github.com/go-multiproc/multiproc/internal/wire"
 )
@@ -40,7 +39,6 @@ const (
 
 // A jobHeader is what a child has to know before it can make sense of its arguments.
 type jobHeader struct {
-	Version int
 	Func    identity
 	Info    Info // of the child; its PID is not known yet
 	Parent  Info
@@ -57,6 +55,69 @@ type part struct {
 	Bytes, FDs int
 }
 
+func (h *jobHeader) encode() []byte {
+	var e encoder
+	e.number(protocol)
+	e.text(h.Func.Name)
+	e.flag(h.Func.Explicit)
+	e.text(h.Func.Arg)
+	e.number(h.Func.K)
+	e.number(h.Func.N)
+	h.Info.encode(&e)
+	h.Parent.encode(&e)
+	e.text(h.Number)
+	e.flag(h.Detach)
+	e.number(int(h.Default))
+	e.unsigned(h.Inherit)
+	e.flag(h.InMemfd)
+	e.number(len(h.Parts))
+	for _, p := range h.Parts {
+		e.number(p.Bytes)
+		e.number(p.FDs)
+	}
+	return e
+}
+
+// decode returns what stands behind the header.
+func (h *jobHeader) decode(frame []byte) (rest []byte, err error) {
+	d := decoder{rest: frame}
+	if version := d.number(); version != protocol && d.err == nil {
+		return nil, fmt.Errorf("the parent speaks version %d of the protocol, this program %d", version, protocol)
+	}
+	h.Func.Name = d.text()
+	h.Func.Explicit = d.flag()
+	h.Func.Arg = d.text()
+	h.Func.K = d.number()
+	h.Func.N = d.number()
+	h.Info.decode(&d)
+	h.Parent.decode(&d)
+	h.Number = d.text()
+	h.Detach = d.flag()
+	h.Default = Method(d.number())
+	h.Inherit = d.unsigned()
+	h.InMemfd = d.flag()
+	for n := d.number(); n > 0 && d.err == nil; n-- { // the count is not believed: each part takes its bytes
+		h.Parts = append(h.Parts, part{d.number(), d.number()})
+	}
+	return d.rest, d.err
+}
+
+func (i *Info) encode(e *encoder) {
+	e.text(i.Name)
+	e.number(i.PID)
+	e.number(i.ParentPID)
+	e.number(int(i.Method))
+	e.flag(i.Daemon)
+}
+
+func (i *Info) decode(d *decoder) {
+	i.Name = d.text()
+	i.PID = d.number()
+	i.ParentPID = d.number()
+	i.Method = Method(d.number())
+	i.Daemon = d.flag()
+}
+
 // A job is what has arrived.
 type job struct {
 	header jobHeader
@@ -67,7 +128,6 @@ type job struct {
 
 // sendJob writes a job. The messages stay the caller's.
 func sendJob(conn *wire.Conn, header jobHeader, parts []*handover.Message) error {
-	header.Version = protocol
 	size := 0
 	var fds []int
 	for _, m := range parts {
@@ -76,10 +136,7 @@ func sendJob(conn *wire.Conn, header jobHeader, parts []*handover.Message) error
 		fds = append(fds, m.FDs...)
 	}
 	header.InMemfd = size > inlineSize/2
-	frame, err := codec.Marshal(header)
-	if err != nil {
-		return err
-	}
+	frame := header.encode()
 	if len(frame) > maxHeader {
 		return fmt.Errorf("the description of the child has %d bytes, at most %d can be sent: its name, of %d bytes, is too long", len(frame), maxHeader, len(header.Info.Name))
 	}
@@ -117,13 +174,10 @@ func receiveJob(conn *wire.Conn) (*job, error) {
 // parseJob takes a frame apart. On error the descriptors are still the caller's.
 func parseJob(frame []byte, fds []int) (*job, error) {
 	j := &job{free: func() {}}
-	rest, err := codec.UnmarshalFirst(frame, &j.header)
+	h := &j.header
+	rest, err := h.decode(frame)
 	if err != nil {
 		return nil, err
-	}
-	h := &j.header
-	if h.Version != protocol {
-		return nil, fmt.Errorf("the parent speaks version %d of the protocol, this program %d", h.Version, protocol)
 	}
 	if len(h.Parts) == 0 {
 		return nil, errors.New("the arguments are missing")
@@ -195,7 +249,6 @@ const (
 
 // A result is what a child has to say in the end.
 type result struct {
-	Version int
 	Outcome outcome
 	Failed  bool   // there is an error, although perhaps one with an empty text
 	Err     string // at most maxText bytes, as Stack
@@ -204,16 +257,43 @@ type result struct {
 	Lengths [2]int
 }
 
+func (r *result) encode() []byte {
+	var e encoder
+	e.number(protocol)
+	e.number(int(r.Outcome))
+	e.flag(r.Failed)
+	e.text(r.Err)
+	e.text(r.Stack)
+	e.flag(r.InMemfd)
+	e.number(r.Lengths[0])
+	e.number(r.Lengths[1])
+	return e
+}
+
+func (r *result) decode(frame []byte) error {
+	d := decoder{rest: frame}
+	version := d.number()
+	r.Outcome = outcome(d.number())
+	r.Failed = d.flag()
+	r.Err = d.text()
+	r.Stack = d.text()
+	r.InMemfd = d.flag()
+	r.Lengths[0] = d.number()
+	r.Lengths[1] = d.number()
+	switch {
+	case d.err != nil:
+		return d.err
+	case version != protocol || r.Outcome <= unknown || r.Outcome >= last || len(d.rest) > 0:
+		return fmt.Errorf("outcome %d in version %d of the protocol, and %d bytes more", r.Outcome, version, len(d.rest))
+	}
+	return nil
+}
+
 // sendResult writes a result. It does not block.
 func sendResult(conn *wire.Conn, r result) error {
-	r.Version = protocol
 	r.Err, r.Stack = shorten(r.Err), shorten(r.Stack)
 	if len(r.Err)+len(r.Stack) <= inlineSize/2 {
-		frame, err := codec.Marshal(r)
-		if err != nil {
-			return err
-		}
-		return conn.WriteFrame(frame, nil)
+		return conn.WriteFrame(r.encode(), nil)
 	}
 	memfd, err := writeMemory([][]byte{[]byte(r.Err), []byte(r.Stack)})
 	if err != nil {
@@ -222,11 +302,7 @@ func sendResult(conn *wire.Conn, r result) error {
 	defer unix.Close(memfd)
 	r.InMemfd, r.Lengths = true, [2]int{len(r.Err), len(r.Stack)}
 	r.Err, r.Stack = "", ""
-	frame, err := codec.Marshal(r)
-	if err != nil {
-		return err
-	}
-	return conn.WriteFrame(frame, []int{memfd})
+	return conn.WriteFrame(r.encode(), []int{memfd})
 }
 
 // receiveResult reads a result.
@@ -242,11 +318,8 @@ func receiveResult(conn *wire.Conn) (result, error) {
 // parseResult takes a frame apart. The descriptors stay the caller's.
 func parseResult(frame []byte, fds []int) (result, error) {
 	var r result
-	if err := codec.Unmarshal(frame, &r); err != nil {
+	if err := r.decode(frame); err != nil {
 		return result{}, err
-	}
-	if r.Version != protocol || r.Outcome <= unknown || r.Outcome >= last {
-		return result{}, fmt.Errorf("outcome %d in version %d of the protocol", r.Outcome, r.Version)
 	}
 	if !r.InMemfd {
 		return r, nil
