@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -91,33 +92,48 @@ func startProgram(t *testing.T, cmd *exec.Cmd) *lines {
 	return &lines{t: t, r: r}
 }
 
+// endPromptly has several families end, and checks the time that took. A machine that is busy with something else can delay any one
+// of them, so it is the median that counts.
+func endPromptly(t *testing.T, limit time.Duration, family func() time.Duration) {
+	t.Helper()
+	var times []time.Duration
+	for range 5 {
+		times = append(times, family())
+	}
+	slices.Sort(times)
+	t.Logf("ended after %v", times)
+	if median := times[len(times)/2]; median > limit {
+		t.Errorf("the family ended %v after its parent was killed", median)
+	}
+}
+
 func TestParentKilled(t *testing.T) {
-	cmd := program(t, "family")
-	out := startProgram(t, cmd)
-	for range 3 {
-		out.next()
-	}
-	killed := time.Now()
-	cmd.Process.Kill()
-	out.end() // of child and grandchild
-	if d := time.Since(killed); d > time.Second {
-		t.Errorf("the family ended %v after its parent was killed", d)
-	}
+	endPromptly(t, time.Second, func() time.Duration {
+		cmd := program(t, "family")
+		out := startProgram(t, cmd)
+		for range 3 {
+			out.next()
+		}
+		killed := time.Now()
+		cmd.Process.Kill()
+		out.end() // of child and grandchild
+		return time.Since(killed)
+	})
 }
 
 // Neither a child that is stopped survives, nor one that keeps its only CPU busy.
 func TestParentKilledAndChildCannotLook(t *testing.T) {
 	for _, name := range []string{"stopped", "busy"} {
 		t.Run(name, func(t *testing.T) {
-			cmd := program(t, name)
-			out := startProgram(t, cmd)
-			out.next()
-			killed := time.Now()
-			cmd.Process.Kill()
-			out.end()
-			if d := time.Since(killed); d > 500*time.Millisecond {
-				t.Errorf("the child ended %v after its parent was killed", d)
-			}
+			endPromptly(t, 500*time.Millisecond, func() time.Duration {
+				cmd := program(t, name)
+				out := startProgram(t, cmd)
+				out.next()
+				killed := time.Now()
+				cmd.Process.Kill()
+				out.end()
+				return time.Since(killed)
+			})
 		})
 	}
 }
