@@ -45,6 +45,15 @@ func TestMain(m *testing.M) {
 }
 
 func runHelper(name string) int {
+	// The parent holds the other end of 4 and sends nothing, so this returns when it is dead, killed by a timeout for one. A blocking
+	// read, because one that is parked in Go's poller would take part in what is measured.
+	go func() {
+		for {
+			if _, err := unix.Read(4, make([]byte, 1)); err != unix.EINTR {
+				os.Exit(3)
+			}
+		}
+	}()
 	var c *pipe.Conn
 	w, err := wire.New(3)
 	if err == nil {
@@ -89,16 +98,23 @@ func start(t testing.TB, name string, c *pipe.Conn) *child {
 	}
 	f := os.NewFile(uintptr(fd), "boot")
 	defer f.Close()
+	alive, held, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer alive.Close()
 	p := &child{Cmd: exec.Command(os.Args[0])}
 	p.Env = append(os.Environ(), helperEnv+"="+name)
-	p.ExtraFiles = []*os.File{f}
+	p.ExtraFiles = []*os.File{f, alive}
 	p.Stderr = &p.stderr
 	if err := p.Start(); err != nil {
+		held.Close()
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		p.Process.Kill()
 		p.Wait()
+		held.Close()
 	})
 	m, err := handover.Marshal(c, "end")
 	if err != nil {
