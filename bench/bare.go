@@ -13,8 +13,9 @@ import (
 // of content, written by one write and read by a loop that tries for a while before it
 // sleeps. No poller, no deadlines, no closing while it is in use, no descriptors.
 
-func socketPair() (a, b *os.File, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+// socketPair makes two ends. An os.File of one that blocks stays out of Go's poller.
+func socketPair(flags int) (a, b *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|flags, 0)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -22,6 +23,9 @@ func socketPair() (a, b *os.File, err error) {
 }
 
 func bareRoundTrips(fd, n int) error {
+	if err := unix.SetNonblock(fd, true); err != nil { // os.File.Fd has changed it
+		return err
+	}
 	buf := make([]byte, frame)
 	for range n {
 		if err := bareSend(fd, buf); err != nil {
@@ -35,6 +39,9 @@ func bareRoundTrips(fd, n int) error {
 }
 
 func bareEcho(fd int) error {
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return err
+	}
 	buf := make([]byte, frame)
 	for {
 		if eof, err := bareReceive(fd, buf); err != nil || eof {
@@ -48,7 +55,7 @@ func bareEcho(fd int) error {
 
 func bareSend(fd int, buf []byte) error {
 	binary.BigEndian.PutUint32(buf, uint32(len(buf)-4))
-	n, err := unix.Write(fd, buf)
+	n, err := rawWrite(fd, buf)
 	if err == nil && n != len(buf) {
 		err = fmt.Errorf("wrote %d bytes", n)
 	}
@@ -58,7 +65,7 @@ func bareSend(fd int, buf []byte) error {
 func bareReceive(fd int, buf []byte) (eof bool, err error) {
 	began := time.Now()
 	for tries := 0; ; tries++ {
-		n, _, err := unix.Recvfrom(fd, buf, unix.MSG_DONTWAIT)
+		n, err := rawRead(fd, buf)
 		switch {
 		case err == nil && n == 0:
 			return true, nil

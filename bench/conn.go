@@ -135,9 +135,9 @@ func connExperiments(ctx context.Context) (_ []experiment, cleanUp func(), err e
 		}
 		return mine, childs
 	}
-	sockets := func() (mine, childs *os.File) {
+	sockets := func(flags int) (mine, childs *os.File) {
 		if err == nil {
-			mine, childs, err = socketPair()
+			mine, childs, err = socketPair(flags)
 			cleanUps = append([]func(){func() { mine.Close(); childs.Close() }}, cleanUps...)
 		}
 		return mine, childs
@@ -149,7 +149,7 @@ func connExperiments(ctx context.Context) (_ []experiment, cleanUp func(), err e
 	start(process.New(echoObjects, objectsChild))
 	large, largeChild := pair()
 	start(process.New(swallow, largeChild))
-	bare, bareChild := sockets()
+	bare, bareChild := sockets(0)
 	start(process.New(echoBare, bareChild))
 	pairs := func(n int) (mine, childs []*pipe.Conn) {
 		for range n {
@@ -164,7 +164,7 @@ func connExperiments(ctx context.Context) (_ []experiment, cleanUp func(), err e
 	start(process.New(echoParked, parkedChild))
 	var files, filesChild []*os.File
 	for range 8 {
-		m, c := sockets()
+		m, c := sockets(unix.SOCK_NONBLOCK)
 		files, filesChild = append(files, m), append(filesChild, c)
 	}
 	start(process.New(echoFiles, filesChild))
