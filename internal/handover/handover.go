@@ -33,6 +33,8 @@ package handover
 import (
 	"bytes"
 	"reflect"
+
+	"github.com/go-multiproc/multiproc/internal/codec"
 )
 
 // A Handle is a pointer to one of the toolkit's handle types. The two methods mirror each other: what one puts, the other gets, in the
@@ -144,6 +146,14 @@ func Marshal(v any, root string, opts ...Option) (*Message, error) {
 // Fields that the message does not have stay zero, and fields that *p does not have are skipped, so that an older and a newer program
 // may talk.
 func Unmarshal(data []byte, fds []int, p any) (*Taken, error) {
+	if v := reflect.ValueOf(p); len(fds) == 0 && v.Kind() == reflect.Pointer && !v.IsNil() && !planOf(v.Type().Elem()).dec {
+		// Plain data needs no Decoder, which would look at the bytes twice.
+		if err := codec.Unmarshal(data, p); err != nil {
+			v.Elem().SetZero()
+			return nil, rooted("message", err)
+		}
+		return new(Taken), nil
+	}
 	d := &Decoder{data: data, fds: fds, claimed: make([]bool, len(fds)), taken: new(Taken)}
 	ok := false
 	defer func() {
