@@ -46,8 +46,8 @@ type Stats struct {
 }
 
 // bufferSize is read at a time. It stays in the processor's second-level cache from the
-// read that fills it to the scan that follows. A mapping of the file would save the copy,
-// but its page faults cost more, and a file truncated meanwhile would end the process.
+// read that fills it to the scan that follows. A mapping of the file would save the copy;
+// its page faults cost about as much, and a file truncated meanwhile would end the process.
 const bufferSize = 256 << 10
 
 // Count adds the lines of one part of r to s. It calls progress, which may be nil, with
