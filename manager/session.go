@@ -351,6 +351,13 @@ func (s *session) farewell(why string) {
 	}
 	s.mu.Unlock()
 	s.flush()
+	// If another goroutine is writing, flush has left it to that one; the reader, once
+	// it is awake, closes the connection.
+	s.mu.Lock()
+	for s.writing && !s.closed {
+		s.written.Wait()
+	}
+	s.mu.Unlock()
 	// The reader wakes up, and does the rest.
 	s.stream.conn.SetReadDeadline(time.Unix(1, 0))
 }
