@@ -71,15 +71,15 @@ var clients = struct {
 }{m: map[targetKey]*client{}}
 
 // share returns the connection to a target, which may still be being made, with the caller as one user more.
-func share(t target, explain func(error) error) *client {
+func share(t target, explain func(error) error) (c *client, old bool) {
 	key := t.shareKey()
 	clients.mu.Lock()
 	defer clients.mu.Unlock()
 	if c := clients.m[key]; c != nil && c.addUser() {
-		return c
+		return c, true
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &client{
+	c = &client{
 		target:    t,
 		ready:     make(chan struct{}),
 		lead:      make(chan struct{}, 1),
@@ -94,7 +94,7 @@ func share(t target, explain func(error) error) *client {
 	c.lead <- struct{}{} // there is nothing to read yet
 	clients.m[key] = c
 	c.work.Go(func() { c.connect(ctx) })
-	return c
+	return c, false
 }
 
 func (c *client) connect(ctx context.Context) {

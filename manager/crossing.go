@@ -165,7 +165,7 @@ func takeOver[T any](outer *T, h *handle, d *handover.Decoder, kind store.Kind, 
 		lifeline.Close()
 		return fmt.Errorf("%w: a %v of %s was sent, and %s of %s is to receive it", ErrType, x.Kind, x.Layout, typeName(kind), layout)
 	}
-	c := share(t, nil)
+	c, _ := share(t, nil)
 	defer c.dropUser()
 	r := c.adopt(x.Object, 1)
 	cl := newCall(opClaim).bytes(x.Token[:])
@@ -249,6 +249,7 @@ func (m *Manager) TakeOver(d *handover.Decoder) error {
 	if err != nil {
 		return err
 	}
-	m.attach(share(t, nil), nil)
+	c, _ := share(t, nil)
+	m.attach(c, nil)
 	return nil
 }

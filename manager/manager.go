@@ -87,8 +87,8 @@ func Connect(ctx context.Context, network, address string, o Options) (*Manager,
 		return nil, err
 	}
 	for {
-		c := share(t, nil)
-		shared := c.isReady()
+		c, old := share(t, nil)
+		shared := old && c.isReady()
 		err := c.waitReady(ctx)
 		if err == nil && shared {
 			// The connection may have ended while nobody looked.

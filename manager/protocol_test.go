@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -226,6 +227,7 @@ func TestProtocolDocument(t *testing.T) {
 		}
 	})
 	var l *manager.List[*manager.Dict[string, int]]
+	defer func() { runtime.KeepAlive(l) }() // collected, it would be released in the middle of the conversation
 	tell("A named list. It is made, because nobody has made one of that name.", 2, func() {
 		l, err = manager.OpenList[*manager.Dict[string, int]](m, "dicts")
 		check(err)

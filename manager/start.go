@@ -83,7 +83,7 @@ func Start(o Options) (*Manager, error) {
 		cleanup()
 		return nil, err
 	}
-	c := share(t, s.explain)
+	c, _ := share(t, s.explain)
 	ctx, cancel := answerSoon()
 	defer cancel()
 	if err := c.waitReady(ctx); err != nil {
