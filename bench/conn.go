@@ -27,6 +27,7 @@ var connGroup = group{
 		{what: "", ours: "eight", against: "8 os.Files without frames", theirs: "eight files"},
 		{what: "CPU time of 100 idle connections", ours: "idle", against: "one second", theirs: "second", ask: 0.01},
 		{what: "a message of 1 MiB", ours: "mib", against: "Python send_bytes, recv_bytes", theirs: "python mib", faster: 3},
+		{what: "the same into one buffer", ours: "mib into", against: "Python send_bytes, recv_bytes", theirs: "python mib"},
 	},
 }
 
@@ -52,19 +53,14 @@ var (
 			}
 		}
 	})
-	// swallow receives n messages, says so, and begins again.
+	// swallow receives messages, says so after so many, and begins again. Each is in memory of its own, as in Python.
 	swallow = process.Register(func(_ context.Context, c *pipe.Conn) error {
+		return swallowAll(c, func() error { _, err := c.RecvBytes(); return err })
+	})
+	// swallowInto receives them all into one buffer.
+	swallowInto = process.Register(func(_ context.Context, c *pipe.Conn) error {
 		buf := make([]byte, 1<<20)
-		for {
-			for range swallowed {
-				if _, err := c.RecvBytesInto(buf); err != nil {
-					return unlessEOF(err)
-				}
-			}
-			if err := c.SendBytes([]byte("all")); err != nil {
-				return err
-			}
-		}
+		return swallowAll(c, func() error { _, err := c.RecvBytesInto(buf); return err })
 	})
 	echoBare = process.Register(func(_ context.Context, f *os.File) error {
 		defer runtime.KeepAlive(f)
@@ -88,6 +84,19 @@ var (
 		})
 	})
 )
+
+func swallowAll(c *pipe.Conn, receive func() error) error {
+	for {
+		for range swallowed {
+			if err := receive(); err != nil {
+				return unlessEOF(err)
+			}
+		}
+		if err := c.SendBytes(nil); err != nil {
+			return err
+		}
+	}
+}
 
 // echo sends back what it receives, on all connections at once.
 func echo(conns []*pipe.Conn) error {
@@ -149,6 +158,8 @@ func connExperiments(ctx context.Context) (_ []experiment, cleanUp func(), err e
 	start(process.New(echoObjects, objectsChild))
 	large, largeChild := pair()
 	start(process.New(swallow, largeChild))
+	reused, reusedChild := pair()
+	start(process.New(swallowInto, reusedChild))
 	bare, bareChild := sockets(0)
 	start(process.New(echoBare, bareChild))
 	pairs := func(n int) (mine, childs []*pipe.Conn) {
@@ -226,18 +237,22 @@ func connExperiments(ctx context.Context) (_ []experiment, cleanUp func(), err e
 				return nil
 			})
 		}),
-		timed("mib", swallowed, func() error {
-			message := make([]byte, 1<<20)
-			for range swallowed {
-				if err := large.SendBytes(message); err != nil {
-					return err
-				}
-			}
-			_, err := large.RecvBytes()
-			return err
-		}),
+		timed("mib", swallowed, func() error { return feed(large) }),
+		timed("mib into", swallowed, func() error { return feed(reused) }),
 		{"idle", func(context.Context) (figures, error) { return idleTime(idle) }},
 	}, cleanUp, nil
+}
+
+// feed sends what a swallower takes for one measurement.
+func feed(c *pipe.Conn) error {
+	message := make([]byte, 1<<20)
+	for range swallowed {
+		if err := c.SendBytes(message); err != nil {
+			return err
+		}
+	}
+	_, err := c.RecvBytes()
+	return err
 }
 
 func roundTrips(c *pipe.Conn, n int) error {
