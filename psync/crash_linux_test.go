@@ -22,7 +22,8 @@ import (
 
 // recovery is how soon after a death the others must be able to go on. A machine
 // that is busy with something else can delay any one case by as much as it likes,
-// so it is the median of the cases that is held to it; patience bounds each.
+// so nine in ten cases are held to it, where there are some dozens, and the median
+// of a few; patience bounds each.
 const recovery = 100 * time.Millisecond
 
 // prompt checks the times that the others needed.
@@ -31,8 +32,12 @@ func prompt(t *testing.T, times []time.Duration) {
 	slices.Sort(times)
 	median, worst := times[len(times)/2], times[len(times)-1]
 	t.Logf("%d deaths; the others went on after %v (median), %v (worst)", len(times), median, worst)
-	if median > recovery {
-		t.Errorf("the others went on after %v only", median)
+	judged := median
+	if len(times) >= 20 {
+		judged = times[len(times)*9/10]
+	}
+	if judged > recovery {
+		t.Errorf("the others went on after %v only", judged)
 	}
 }
 
