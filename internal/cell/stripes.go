@@ -4,10 +4,10 @@ import (
 	"context"
 	"runtime"
 	"sync"
-	"sync/atomic"
 
 	"github.com/go-multiproc/multiproc/internal/crash"
 	"github.com/go-multiproc/multiproc/internal/lock"
+	"github.com/go-multiproc/multiproc/internal/mem"
 	"github.com/go-multiproc/multiproc/internal/seg"
 )
 
@@ -25,8 +25,8 @@ type Stripes struct {
 
 type stripe struct {
 	lock   *lock.Mutex
-	seq    *atomic.Uint64
-	index  *atomic.Uint64
+	seq    *mem.Uint64
+	index  *mem.Uint64
 	shadow memory
 }
 

@@ -1,8 +1,9 @@
 package lock
 
 import (
-	"sync/atomic"
 	"unsafe"
+
+	"github.com/go-multiproc/multiproc/internal/mem"
 )
 
 // fencePointer is the plain word behind w. It is read and written under the lock
@@ -11,9 +12,4 @@ import (
 // aligned 64-bit store is never torn.
 //
 // Safety: w is in a mapping, and so is the result.
-func fencePointer(w *atomic.Uint64) *uint64 { return (*uint64)(unsafe.Pointer(w)) }
-
-// futexWord is the half of w that the kernel looks at.
-//
-// Safety: the low half comes first on little-endian machines; which are the only ones supported.
-func futexWord(w *atomic.Uint64) *uint32 { return (*uint32)(unsafe.Pointer(w)) }
+func fencePointer(w *mem.Uint64) *uint64 { return (*uint64)(unsafe.Pointer(w)) }

@@ -2,7 +2,8 @@ package lock
 
 import (
 	"math"
-	"sync/atomic"
+
+	"github.com/go-multiproc/multiproc/internal/mem"
 )
 
 // giveBack leaves the lock to the other processes when the memory where this
@@ -11,7 +12,7 @@ import (
 // took the lock when it was closed already, and found only zeros when he was
 // about to give it back. The hungry bit goes too: it may be that of a waiter who
 // found only zeros when it wanted to take it back. (Others set theirs again.)
-func giveBack(at *atomic.Uint64, own word) {
+func giveBack(at *mem.Uint64, own word) {
 	n := 1
 	for {
 		w := word(at.Load())
@@ -28,5 +29,5 @@ func giveBack(at *atomic.Uint64, own word) {
 	}
 	// Somebody is woken whatever the waiters bit says: a goroutine that had got a
 	// wake-up, and gave up because of Close, could not pass it on in here any more.
-	wake(at, n)
+	mem.Wake(at, n)
 }

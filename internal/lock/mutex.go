@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"runtime"
-	"sync/atomic"
 
 	"github.com/go-multiproc/multiproc/internal/crash"
+	"github.com/go-multiproc/multiproc/internal/mem"
 	"github.com/go-multiproc/multiproc/internal/seg"
 )
 
@@ -45,7 +45,7 @@ const (
 // A Mutex is a lock in a segment, as one handle sees it. It is safe for use by
 // goroutines and processes.
 type Mutex struct {
-	word  *atomic.Uint64
+	word  *mem.Uint64
 	fence *uint64 // written under the lock only
 	own   word    // this process's token, in place
 	// h keeps the memory where the word is: a handle that is unreachable closes

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-multiproc/multiproc/internal/crash"
+	"github.com/go-multiproc/multiproc/internal/mem"
 	"github.com/go-multiproc/multiproc/internal/seg"
 	"github.com/go-multiproc/multiproc/internal/sys"
 )
@@ -48,7 +49,7 @@ var manyCPUs = runtime.NumCPU() > 1
 type queue struct {
 	raceWord
 	m    *seg.Mapping
-	word *atomic.Uint64
+	word *mem.Uint64
 
 	spinning atomic.Bool  // one goroutine spins at a time
 	starving atomic.Int32 // how many here have lost their patience
@@ -69,7 +70,7 @@ type waiter struct {
 	prev, next *waiter
 }
 
-func newQueue(m *seg.Mapping, w *atomic.Uint64) *queue {
+func newQueue(m *seg.Mapping, w *mem.Uint64) *queue {
 	return &queue{m: m, word: w}
 }
 
@@ -275,7 +276,7 @@ func (q *queue) passOn() {
 	local := q.wakeFirstLocked()
 	q.mu.Unlock()
 	if !local {
-		wake(q.word, 1)
+		mem.Wake(q.word, 1)
 	}
 }
 
@@ -311,15 +312,6 @@ func (q *queue) wakeMendersLocked() {
 	}
 }
 
-// A sleepEnd is how a sleep ended.
-type sleepEnd int
-
-const (
-	sleepWoken   sleepEnd = iota // or a signal came, which nobody can tell apart
-	sleepSkipped                 // the word was not what the sleeper had seen
-	sleepOver                    // the slice
-)
-
 // sleep is the sleeper. It ends when nobody waits any more, or when suspended.
 func (q *queue) sleep(ended chan<- struct{}) {
 	defer close(ended)
@@ -336,7 +328,7 @@ func (q *queue) sleep(ended chan<- struct{}) {
 				// It may have been meant for somebody elsewhere. Whatever the word
 				// says by now: the unlock that it came from has cleared the waiters
 				// bit, and who comes next sets it.
-				wake(q.word, 1)
+				mem.Wake(q.word, 1)
 			}
 			return
 		}
@@ -360,11 +352,11 @@ func (q *queue) sleep(ended chan<- struct{}) {
 			}
 			w |= waiters
 		}
-		end := sleep(q.word, w, slice)
+		end := mem.Wait(q.word, uint64(w), slice)
 		// A hungry one that was woken may need some milliseconds for a CPU; one that
 		// died never comes.
-		woken, due = end == sleepWoken, end == sleepWoken || end == sleepOver && slice >= maxSlice/4
-		if end != sleepOver {
+		woken, due = end == mem.Woken, end == mem.Woken || end == mem.Over && slice >= maxSlice/4
+		if end != mem.Over {
 			slice = minSlice
 			continue
 		}
@@ -403,7 +395,7 @@ func (q *queue) bury(w word) bool {
 	// died, or somebody else been here first, this fails.
 	if q.cas(w, w.diedOn()) {
 		crash.At("lock.buried")
-		wake(q.word, math.MaxInt32)
+		mem.Wake(q.word, math.MaxInt32)
 	}
 	return true
 }
@@ -413,7 +405,7 @@ func (q *queue) mended() {
 	q.mu.Lock()
 	q.wakeMendersLocked()
 	q.mu.Unlock()
-	wake(q.word, math.MaxInt32)
+	mem.Wake(q.word, math.MaxInt32)
 }
 
 // Suspend implements seg.Waiter.
@@ -431,7 +423,7 @@ func (q *queue) Suspend() {
 	// has to be woken; nobody can be picked out, so all are.
 	for w := q.load(); !q.cas(w, w.renumbered()); w = q.load() {
 	}
-	wake(q.word, math.MaxInt32)
+	mem.Wake(q.word, math.MaxInt32)
 	<-ended
 }
 
@@ -476,7 +468,7 @@ func (q *queue) release(m *Mutex, next func(word) word) bool {
 		q.wakeAllLocked()
 		q.streak = 0
 		q.mu.Unlock()
-		wake(q.word, math.MaxInt32)
+		mem.Wake(q.word, math.MaxInt32)
 	case local:
 		q.wakeFirstLocked()
 		q.streak++
@@ -485,7 +477,7 @@ func (q *queue) release(m *Mutex, next func(word) word) bool {
 		q.streak = 0
 		q.mu.Unlock()
 		if w.waiters() {
-			wake(q.word, 1)
+			mem.Wake(q.word, 1)
 		}
 	}
 	return true

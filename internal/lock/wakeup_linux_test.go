@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/go-multiproc/multiproc/internal/mem"
 	"github.com/go-multiproc/multiproc/internal/reexec"
 	"github.com/go-multiproc/multiproc/internal/seg"
 	"github.com/go-multiproc/multiproc/internal/sys"
@@ -126,7 +127,7 @@ func TestWakeUpMeetsNewcomer(t *testing.T) {
 	if !a.cas(w, w.released().takenBy(c.own|user)) {
 		t.Fatal("somebody meddles")
 	}
-	wake(a.word, 1)
+	mem.Wake(a.word, 1)
 	within(t, "the waiters bit", func() bool { return a.load().waiters() })
 	if err := c.Unlock(); err != nil {
 		t.Error(err)
@@ -166,7 +167,7 @@ func TestWakeUpMeetsNobody(t *testing.T) {
 			if !a.cas(w, n) {
 				t.Fatal("somebody meddles")
 			}
-			wake(a.word, 1)
+			mem.Wake(a.word, 1)
 			if newcomer {
 				within(t, "the waiters bit", func() bool { return a.load().waiters() })
 				if err := d.Unlock(); err != nil {
@@ -274,7 +275,7 @@ func TestRecoverEndsWithRepair(t *testing.T) {
 // they are told to stop.
 type stress struct {
 	h      *seg.Handle
-	inside *atomic.Uint64 // who is inside; only the lock makes it exclusive
+	inside *mem.Uint64 // who is inside; only the lock makes it exclusive
 	turns  atomic.Uint64
 	stop   atomic.Bool
 	fail   func(format string, args ...any)

@@ -41,9 +41,6 @@ func (w word) free() bool { return w&(held|abandoned|hungry) == 0 }
 // due reports whether somebody who has waited for it may take the lock.
 func (w word) due() bool { return w&(held|abandoned) == 0 }
 
-// low is what the kernel compares.
-func (w word) low() uint32 { return uint32(w) }
-
 // takenBy is the word after its lock was taken; own is the holder's token and
 // mode. Waiters and abandoned stay as they are; who is still hungry says so again.
 func (w word) takenBy(own word) word {

@@ -3,6 +3,8 @@ package seg
 import (
 	"sync/atomic"
 	"unsafe"
+
+	"github.com/go-multiproc/multiproc/internal/mem"
 )
 
 // tokenCounter is the counter in the footer.
@@ -18,16 +20,16 @@ func (m *Mapping) tokenCounter() *atomic.Uint64 {
 //
 // Safety: the bounds check is the slice's; the offset must be a multiple of 8.
 // The word stays valid as long as the mapping is reachable.
-func (m *Mapping) Word(off int) *atomic.Uint64 {
+func (m *Mapping) Word(off int) *mem.Uint64 {
 	if off%8 != 0 {
 		panic("seg: misaligned word")
 	}
-	return (*atomic.Uint64)(unsafe.Pointer(unsafe.SliceData(m.all[off : off+8])))
+	return (*mem.Uint64)(unsafe.Pointer(unsafe.SliceData(m.all[off : off+8])))
 }
 
 // WordOf is the 64-bit word at the start of b.
 //
 // Safety: b must be 8-aligned shared memory.
-func WordOf(b []byte) *atomic.Uint64 {
-	return (*atomic.Uint64)(unsafe.Pointer(unsafe.SliceData(b[:8])))
+func WordOf(b []byte) *mem.Uint64 {
+	return (*mem.Uint64)(unsafe.Pointer(unsafe.SliceData(b[:8])))
 }
