@@ -3,6 +3,7 @@
 package mem
 
 import (
+	"math"
 	"sync/atomic"
 	"time"
 )
@@ -134,3 +135,24 @@ func Mark(label string, locals ...uint64) {
 		Hook.Mark(label, locals)
 	}
 }
+
+// WaitGroup is as in normal builds.
+func WaitGroup(w *Uint64, seen uint64, d time.Duration, group uint32) End {
+	if Hook != nil {
+		return Hook.Wait(w, seen, d)
+	}
+	return futexWaitGroup(w, seen, d, group)
+}
+
+// WakeGroup is as in normal builds; to the scheduler, everybody is in the group.
+func WakeGroup(w *Uint64, group uint32) {
+	if Hook != nil {
+		Hook.Wake(w, math.MaxInt32)
+		return
+	}
+	futexWakeGroup(w, group)
+}
+
+// Explored tells whether steps may go to a scheduler: then nothing may depend on the
+// clock.
+const Explored = true

@@ -1,6 +1,7 @@
 package mem
 
 import (
+	"math"
 	"syscall"
 	"time"
 	"unsafe"
@@ -27,3 +28,17 @@ func futexWait(w *Uint64, seen uint64, d time.Duration) End {
 
 // futexWake is Wake on real memory.
 func futexWake(w *Uint64, n int) int { return sys.FutexWake(low(w), n) }
+
+// futexWaitGroup is WaitGroup on real memory.
+func futexWaitGroup(w *Uint64, seen uint64, d time.Duration, group uint32) End {
+	switch sys.FutexWaitBitset(low(w), uint32(seen), d, group) {
+	case syscall.ETIMEDOUT:
+		return Over
+	case syscall.EAGAIN:
+		return Skipped
+	}
+	return Woken
+}
+
+// futexWakeGroup is WakeGroup on real memory.
+func futexWakeGroup(w *Uint64, group uint32) { sys.FutexWakeBitset(low(w), math.MaxInt32, group) }

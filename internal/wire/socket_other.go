@@ -34,8 +34,6 @@ func socketpair() ([2]int, error) {
 	return fds, err
 }
 
-func yieldCPU() { runtime.Gosched() }
-
 type receiver struct {
 	spinner Spinner
 	step    func(fd uintptr) bool // for RawConn.Read: true when done

@@ -24,8 +24,6 @@ func socketpair() ([2]int, error) {
 	return unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 }
 
-func yieldCPU() { unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
-
 // A receiver is one receive at a time. It lives in the Conn, so that a receive allocates nothing.
 type receiver struct {
 	spinner Spinner

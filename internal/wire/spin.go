@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/go-multiproc/multiproc/internal/sys"
 )
 
 // A message that answers one just sent is often a few microseconds away. Parking the goroutine and waking it up through
@@ -100,7 +102,7 @@ func (s *Spinner) Spin(try func() bool) bool {
 			return false
 		}
 		if n >= spinEager {
-			yieldCPU()
+			sys.Yield()
 		}
 		ok := try()
 		last := now
