@@ -22,6 +22,21 @@
 //	}
 //	defer mu.Unlock()
 //
+// Each object has a segment of its own, unless it is placed in a segment of the
+// caller's, so that several objects and what they guard are one mapping, one name and
+// one thing to pass on: [MutexAt] and its like join the object that stands at an
+// offset. They make it if the bytes there are zero, as in a new segment, in one step
+// that does not care who comes first; every process simply makes the same calls. Where
+// something else stands, they return an error that is shm.ErrType. A placed object has
+// a hold of its own on the segment: either can be closed first. Closing it leaves what
+// it is to the other processes, and to this one, where the next call joins it again.
+// To make another object of the same bytes, zero them while nobody uses them.
+//
+//	s, err := shm.Create("index", psync.MutexSize+size)
+//	…
+//	mu, err := psync.MutexAt(s, 0)
+//	data := s.Bytes()[psync.MutexSize:]
+//
 // All types are safe for use by any number of goroutines and processes. They can
 // stand anywhere in the arguments of a child process and in what is sent through
 // a pipe; named ones can be opened by processes that are not related. None of

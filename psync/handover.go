@@ -2,47 +2,41 @@ package psync
 
 import (
 	"fmt"
-	"io/fs"
 
 	"github.com/go-multiproc/multiproc/internal/handover"
 	"github.com/go-multiproc/multiproc/internal/lock"
-	"github.com/go-multiproc/multiproc/internal/seg"
 )
-
-// place says where in a segment an object stands.
-type place struct {
-	Offset int // from the start of the meta area
-}
 
 // HandOver describes the Mutex to another process. Packages process and pipe
 // call it.
 func (m *Mutex) HandOver(e *handover.Encoder) error {
-	if m.l == nil {
-		return fmt.Errorf("psync: a Mutex that was not made by NewMutex, CreateMutex or OpenMutex: %w", fs.ErrInvalid)
+	p := m.at
+	if m.l != nil && p.h == nil { // see Guard
+		p.h, p.off = m.l.Handle(), m.l.Offset()
 	}
-	h := m.l.Handle()
-	if err := h.HandOver(e); err != nil {
-		return err
-	}
-	return e.Put(place{Offset: m.l.Offset() - h.Mapping().MetaOffset()})
+	return mutexKind.handOver(e, p)
 }
 
 // TakeOver makes the zero Mutex a hold on one that another process handed over.
 // Packages process and pipe call it.
 func (m *Mutex) TakeOver(d *handover.Decoder) error {
-	h, err := seg.TakeOver(d, "", "")
+	h, c, err := mutexKind.arrive(d)
 	if err != nil {
 		return err
 	}
-	var at place
-	if err := d.Get(&at); err != nil {
-		h.Close(nil)
+	if !c.Placed && h.Kind() != mutexKind.segment {
+		// The lock of another object, which has no tag.
+		if c.Offset < 0 || c.Offset%lock.Size != 0 || c.Offset > len(h.Meta())-lock.Size {
+			h.Close(nil)
+			return fmt.Errorf("psync: no lock at offset %d of a segment with %d bytes of bookkeeping", c.Offset, len(h.Meta()))
+		}
+		m.l = lock.At(h, c.Offset)
+		return nil
+	}
+	p, err := mutexKind.join(h, c)
+	if err != nil {
 		return err
 	}
-	if at.Offset < 0 || at.Offset%lock.Size != 0 || at.Offset > len(h.Meta())-lock.Size {
-		h.Close(nil)
-		return fmt.Errorf("psync: no lock at offset %d of a segment with %d bytes of bookkeeping", at.Offset, len(h.Meta()))
-	}
-	m.l = lock.At(h, at.Offset)
+	m.stand(p)
 	return nil
 }

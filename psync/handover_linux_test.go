@@ -19,15 +19,7 @@ func TestMutexHandover(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got *psync.Mutex
-	var fds []int // as a socket would deliver them
-	for _, fd := range m.FDs {
-		d, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		fds = append(fds, d)
-	}
-	if _, err := handover.Unmarshal(m.Data, fds, &got); err != nil {
+	if _, err := handover.Unmarshal(m.Data, dups(t, m.FDs), &got); err != nil {
 		t.Fatal(err)
 	}
 	m.Sent()
@@ -49,4 +41,18 @@ func TestMutexHandover(t *testing.T) {
 	if _, err := handover.Marshal(new(psync.Mutex), "mu"); !errors.Is(err, fs.ErrInvalid) {
 		t.Errorf("handing over a zero Mutex: %v", err)
 	}
+}
+
+// dups are what a socket would deliver.
+func dups(t testing.TB, fds []int) []int {
+	t.Helper()
+	var all []int
+	for _, fd := range fds {
+		d, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, d)
+	}
+	return all
 }

@@ -2,14 +2,15 @@ package psync
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/go-multiproc/multiproc/internal/lock"
-	"github.com/go-multiproc/multiproc/internal/seg"
 	"github.com/go-multiproc/multiproc/shm"
 )
 
-const mutexKind = "mutex"
+// MutexSize is the number of bytes that a Mutex takes in a segment.
+const MutexSize = lock.Size
+
+var mutexKind = newKind(mutexCode, fixed(MutexSize))
 
 // A Mutex is a mutual exclusion lock between goroutines of any number of
 // processes. Any goroutine of the process that holds it may unlock it. It is not
@@ -24,40 +25,53 @@ const mutexKind = "mutex"
 // After Close, all methods that return an error return one that is fs.ErrClosed.
 // The zero Mutex can not be used.
 type Mutex struct {
-	l *lock.Mutex
+	l  *lock.Mutex
+	at spot
 	// guard is set for the Mutex of another object, which that object closes.
 	guard bool
 }
 
 var _ Locker = (*Mutex)(nil)
 
-func mutexSpec() seg.Spec { return seg.Spec{Kind: mutexKind, Meta: lock.Size} }
-
-func newMutex(h *seg.Handle, err error) (*Mutex, error) {
+func newMutex(p spot, err error) (*Mutex, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(h.Meta()) < lock.Size { // the file may be anybody's
-		h.Close(nil)
-		return nil, fmt.Errorf("psync: %w: a mutex with %d bytes of bookkeeping", shm.ErrFormat, len(h.Meta()))
+	m := &Mutex{}
+	m.stand(p)
+	return m, nil
+}
+
+// stand makes the zero m the Mutex at p.
+func (m *Mutex) stand(p spot) {
+	m.at, m.l = p, lock.At(p.h, p.meta())
+	if p.placed {
+		p.h.Part(p.off, lock.Inner(p.h, p.meta()))
 	}
-	return &Mutex{l: lock.At(h, 0)}, nil
 }
 
 // NewMutex makes an anonymous Mutex, to be passed to child processes. The error is
 // shm.ErrNoSpace if there is no memory for it.
-func NewMutex() (*Mutex, error) { return newMutex(seg.New(mutexSpec())) }
+func NewMutex() (*Mutex, error) { return newMutex(mutexKind.make(0, nil)) }
 
 // CreateMutex makes a named Mutex. If the name exists, the error is fs.ErrExist.
 func CreateMutex(name string, opts ...Options) (*Mutex, error) {
-	return newMutex(seg.Create(name, mutexSpec(), options(opts)))
+	return newMutex(mutexKind.create(name, 0, nil, options(opts)))
 }
 
 // OpenMutex joins a Mutex that CreateMutex made, here or in another process. The
 // error is fs.ErrNotExist if there is no such name, shm.ErrType if it is another
 // object's, and shm.ErrFormat if its file is no object that this version can use.
 func OpenMutex(name string, opts ...Options) (*Mutex, error) {
-	return newMutex(seg.Open(name, mutexKind, "", options(opts)))
+	return newMutex(mutexKind.open(name, options(opts)))
+}
+
+// MutexAt joins the Mutex that stands at byte off of s, where it takes MutexSize bytes,
+// and makes it if they are zero: see the package documentation. off is a multiple of
+// Alignment. The error is shm.ErrType if something else stands there, and
+// fs.ErrInvalid if nothing can.
+func MutexAt(s *shm.Segment, off int) (*Mutex, error) {
+	return newMutex(mutexKind.place(s, off, 0))
 }
 
 // Guard makes a Mutex of a lock that is part of another object. It is for the

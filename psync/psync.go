@@ -57,5 +57,5 @@ func options(opts []Options) seg.Options {
 // open keep it. If there is no such name, the error is fs.ErrNotExist; if it is
 // another object's, shm.ErrType.
 func Remove(name string, opts ...Options) error {
-	return seg.Remove(name, mutexKind, options(opts))
+	return seg.RemoveAny(name, kindSegments[1:], options(opts))
 }

@@ -23,7 +23,8 @@ var (
 //	offset size
 //	     0    8  word
 //	     8    8  fence: number of holds so far
-//	    16   48  zero
+//	    16   40  zero
+//	    56    8  not the lock's: package psync says here what stands in the segment
 const Size = 64
 
 const fenceOffset = 8

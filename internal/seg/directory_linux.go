@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,15 @@ import (
 // Remove deletes the name of a segment of the kind. An empty kind takes every
 // regular file, a foreign one too. Who has it open keeps it.
 func Remove(name, kind string, o Options) error {
+	if kind == "" {
+		return RemoveAny(name, nil, o)
+	}
+	return RemoveAny(name, []string{kind}, o)
+}
+
+// RemoveAny is Remove for a segment of one of the kinds; without any, for every
+// regular file.
+func RemoveAny(name string, kinds []string, o Options) error {
 	path, err := o.path("remove", name)
 	if err != nil {
 		return err
@@ -29,7 +39,7 @@ func Remove(name, kind string, o Options) error {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return fail(fmt.Errorf("%w: it is not a regular file", ErrFormat))
 	}
-	if kind != "" {
+	if len(kinds) > 0 {
 		fd, st, err := openFile(path, o)
 		if err != nil {
 			return fail(err)
@@ -39,8 +49,8 @@ func Remove(name, kind string, o Options) error {
 		if err != nil {
 			return fail(err)
 		}
-		if foot.kind != kind {
-			return fail(fmt.Errorf("%w: it is a %s, not a %s", ErrType, foot.what(), kind))
+		if !slices.Contains(kinds, foot.kind) {
+			return fail(fmt.Errorf("%w: it is a %s, not a %s", ErrType, foot.what(), strings.Join(kinds, " or a ")))
 		}
 	}
 	if err := unix.Unlink(path); err != nil {

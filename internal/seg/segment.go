@@ -40,6 +40,21 @@ type Handle struct {
 	name    string
 	closed  atomic.Bool
 	cleanup runtime.Cleanup
+	hold    *hold
+}
+
+// A hold is what a handle has of its mapping, which is given back also when the
+// handle became unreachable.
+type hold struct {
+	m    *Mapping
+	part *part // nil: the whole segment; protected by registry
+}
+
+// A part is an object that shares its segment with others.
+type part struct {
+	handles int // protected by registry
+	// q is without a handle, so that it can not keep one reachable.
+	q Quiescer
 }
 
 // A Mapping is a segment in the memory of this process. There is one for each
@@ -59,7 +74,8 @@ type Mapping struct {
 	// teardown.
 	fd int
 
-	handles int // protected by registry
+	handles int           // protected by registry
+	parts   map[int]*part // protected by registry; by offset in the file
 
 	mu    sync.Mutex  // protects local
 	local map[int]any // process-local companions of shared words, by offset
@@ -144,9 +160,40 @@ func (m *Mapping) handleLocked(name string) *Handle {
 		registry.m[m.key] = m
 	}
 	m.handles++
-	h := &Handle{m: m, name: name}
-	h.cleanup = runtime.AddCleanup(h, (*Mapping).abandon, m)
+	h := &Handle{m: m, name: name, hold: &hold{m: m}}
+	h.cleanup = runtime.AddCleanup(h, (*hold).abandon, h.hold)
 	return h
+}
+
+// Part says that h is a handle to one of several objects in its segment: the one at
+// off in the file. q is the object without a handle. Close then refuses by what
+// holds the last handle to that object, whatever others the segment has.
+//
+// Preconditions: nobody else knows h yet; off and q are the same for all handles of
+// this process to the object.
+func (h *Handle) Part(off int, q Quiescer) {
+	registry.Lock()
+	defer registry.Unlock()
+	if h.m.parts == nil {
+		h.m.parts = map[int]*part{}
+	}
+	p := h.m.parts[off]
+	if p == nil {
+		p = &part{q: q}
+		h.m.parts[off] = p
+	}
+	p.handles++
+	h.hold.part = p
+}
+
+// Another makes one more handle to the segment.
+func (h *Handle) Another() (*Handle, error) {
+	registry.Lock()
+	defer registry.Unlock()
+	if h.closed.Load() {
+		return nil, ErrClosed
+	}
+	return h.m.handleLocked(h.name), nil
 }
 
 // leaveLocked takes a handle away and reports whether it was the last one. Then m
@@ -154,8 +201,12 @@ func (m *Mapping) handleLocked(name string) *Handle {
 // mapping with a token of its own, and the caller has to call letGo.
 //
 // Preconditions: registry is locked.
-func (m *Mapping) leaveLocked() (last bool) {
+func (o *hold) leaveLocked() (last bool) {
+	m := o.m
 	m.handles--
+	if o.part != nil {
+		o.part.handles--
+	}
 	if m.handles > 0 {
 		return false
 	}
@@ -177,12 +228,12 @@ func (m *Mapping) letGo() {
 }
 
 // abandon is Close for a handle that became unreachable.
-func (m *Mapping) abandon() {
+func (o *hold) abandon() {
 	registry.Lock()
-	last := m.leaveLocked()
+	last := o.leaveLocked()
 	registry.Unlock()
 	if last {
-		m.letGo()
+		o.m.letGo()
 	}
 }
 
@@ -218,10 +269,25 @@ func (h *Handle) Close(q Quiescer) error {
 	if !last {
 		return nil
 	}
-	if q == nil {
-		m.letGo()
-		return nil
+	var finish []func()
+	if q != nil && h.hold.part == nil {
+		finish = append(finish, m.quiesce(q))
 	}
+	for _, p := range m.parts { // the last handle is gone: nobody changes it any more
+		if p.q != nil {
+			finish = append(finish, m.quiesce(p.q))
+		}
+	}
+	m.letGo()
+	for _, f := range finish {
+		f()
+	}
+	return nil
+}
+
+// quiesce prepares for the end of a lock's memory in this process. The caller calls
+// finish when that is gone.
+func (m *Mapping) quiesce(q Quiescer) (finish func()) {
 	resume := q.Quiesce()
 	// Nothing of this process is inside now. But other processes wait for the
 	// lock, and somebody here may have taken it at the last moment without a look
@@ -230,12 +296,12 @@ func (h *Handle) Close(q Quiescer) error {
 	// through a second view, a mapping of the very description that holds the
 	// token's lock, which makes that outlast the descriptor.
 	view, unview := m.secondView(q.Offset(), cacheLine)
-	m.letGo()
-	if view != nil {
-		resume(view)
-		unview()
+	return func() {
+		if view != nil {
+			resume(view)
+			unview()
+		}
 	}
-	return nil
 }
 
 // leave marks h as closed and takes it away from its mapping, unless q refuses.
@@ -246,16 +312,26 @@ func (h *Handle) leave(q Quiescer) (left, last bool, err error) {
 	if h.closed.Load() {
 		return false, false, nil
 	}
-	if q != nil && h.m.handles == 1 {
+	if q != nil && h.lastLocked() {
 		if err := q.Refuse(); err != nil {
 			return false, false, err
 		}
 	}
 	h.closed.Store(true)
 	h.cleanup.Stop()
-	last = h.m.leaveLocked()
+	last = h.hold.leaveLocked()
 	runtime.KeepAlive(h) // or the cleanup may run before it was stopped
 	return true, last, nil
+}
+
+// lastLocked reports whether h is the last handle to its object.
+//
+// Preconditions: registry is locked.
+func (h *Handle) lastLocked() bool {
+	if p := h.hold.part; p != nil {
+		return p.handles == 1
+	}
+	return h.m.handles == 1
 }
 
 // FromSegment finds the handle inside a *shm.Segment. Package shm, which is above
@@ -283,6 +359,9 @@ func (h *Handle) Meta() []byte {
 
 // Count is the number of elements that the segment was made with.
 func (h *Handle) Count() int { return int(h.m.foot.count) }
+
+// Kind is the kind of object that the segment was made for; "raw" for a foreign file.
+func (h *Handle) Kind() string { return h.m.foot.kind }
 
 // Name is the name that the segment was created or opened with; "" if none.
 func (h *Handle) Name() string { return h.name }

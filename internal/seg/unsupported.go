@@ -29,6 +29,9 @@ func Attach(fd int, name, kind, typ string, raw bool) (*Handle, error) { return 
 // Remove returns errors.ErrUnsupported.
 func Remove(name, kind string, o Options) error { return errUnsupported }
 
+// RemoveAny returns errors.ErrUnsupported.
+func RemoveAny(name string, kinds []string, o Options) error { return errUnsupported }
+
 // List returns errors.ErrUnsupported.
 func List(Options) ([]Info, error) { return nil, errUnsupported }
 
