@@ -76,3 +76,11 @@ func (m *Mapping) Alive(t uint64) bool {
 	locked, err := sys.RangeLocked(m.fd, lifeStart+int64(t), 1)
 	return locked || err != nil // who can not be asked must not be robbed
 }
+
+// TokenAt is the token whose lock is at off in a segment's file.
+func TokenAt(off uint64) (token uint64, ok bool) {
+	if off <= lifeStart || off > lifeStart+maxToken {
+		return 0, false
+	}
+	return off - lifeStart, true
+}
