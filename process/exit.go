@@ -15,11 +15,19 @@ type ExitError struct {
 	Code   int            // exit code; -1 if a signal ended the child
 	Signal syscall.Signal // that ended the child; 0 if none did
 
-	Err    string // text of the error that the function returned, or of the value that it panicked with
-	Stack  string // of the panic; empty if there was none
+	// Err is the text of the error that the function returned, of the value that it or another goroutine panicked with, or of the Go
+	// runtime's fatal error; else what else is known of the reason, if anything.
+	Err string
+
+	// Stack is of the panic or fatal error, empty if there was none: first of the goroutine that it is about, then of
+	// others if the runtime shows them. It may lack its end.
+	Stack string
+
 	Stderr string // last lines of standard error, if they were captured
 
 	MemoryKill bool // the child went beyond its memory limit
+
+	crashed bool // by a fatal error, or by a signal that the runtime turns into one
 }
 
 // Error says it in one line, for example
@@ -31,6 +39,8 @@ func (e *ExitError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "process: %s (pid %d) ", e.Name, e.PID)
 	switch {
+	case e.crashed:
+		b.WriteString("crashed")
 	case e.Stack != "":
 		b.WriteString("panicked")
 	case e.Signal != 0:
@@ -69,20 +79,22 @@ func (e *exit) joinError() error {
 	return e.err
 }
 
-// decodeExit puts together what the kernel says of the child's end (or waitErr, why it says nothing) and what the
-// child said of it (or resultErr).
+// decodeExit puts together what the kernel says of the child's end (or waitErr, why it says nothing), what the
+// child said of it (or resultErr), and what the runtime wrote, if it wrote anything (else nil).
 //
 // The kernel has the last word on code and signal: after its function has ended, a child can still be killed, or the race
 // detector change its exit code.
-func decodeExit(status syscall.WaitStatus, waitErr error, r result, resultErr error) exit {
+func decodeExit(status syscall.WaitStatus, waitErr error, r result, resultErr error, c *crash) exit {
 	if waitErr != nil {
-		return exitUncollected(waitErr, r)
+		return exitUncollected(waitErr, r, c)
 	}
 	e := ExitError{Code: status.ExitStatus()} // -1 if a signal ended it
 	if status.Signaled() {
 		e.Signal = status.Signal()
 	}
 	switch {
+	case c != nil && r.Outcome != panicked:
+		e.crash(c, r)
 	case resultErr == nil:
 		e.Err, e.Stack = r.text()
 	case e.Signal != 0:
@@ -93,7 +105,7 @@ func decodeExit(status syscall.WaitStatus, waitErr error, r result, resultErr er
 	case !errors.Is(resultErr, io.EOF):
 		e.Err = fmt.Sprintf("what it said of its end cannot be read: %v", resultErr)
 	case e.Code != 0:
-		e.Err = "its function did not return: it called os.Exit, or the Go runtime found a fatal error, which standard error tells"
+		e.Err = "its function did not return: it called os.Exit, or log.Fatal"
 	default:
 		// os.Exit(0) is a way to say that all is well.
 	}
@@ -103,13 +115,27 @@ func decodeExit(status syscall.WaitStatus, waitErr error, r result, resultErr er
 	return exit{code: e.Code, err: &e}
 }
 
-// exitUncollected is how a child ended whose status somebody else has taken: what remains is what it said.
-func exitUncollected(waitErr error, r result) exit {
-	if r.Outcome == returned && !r.Failed {
-		return exit{code: exitOK}
+// crash says that the Go runtime ended the child, possibly after its function.
+func (e *ExitError) crash(c *crash, r result) {
+	e.Err, _ = r.text()
+	if e.Err != "" {
+		e.Err += "; then "
 	}
+	e.Err += c.reason
+	e.Stack = c.stack
+	e.crashed = !c.panicked
+}
+
+// exitUncollected is how a child ended whose status somebody else has taken: what remains is what it said.
+func exitUncollected(waitErr error, r result, c *crash) exit {
 	e := ExitError{Code: -1}
-	if r.Outcome == unknown {
+	switch {
+	case c != nil && r.Outcome != panicked:
+		e.crash(c, r)
+		return exit{code: -1, err: &e}
+	case r.Outcome == returned && !r.Failed:
+		return exit{code: exitOK}
+	case r.Outcome == unknown:
 		e.Err = fmt.Sprintf("how it ended is not known, something else in this program has collected it: %v", waitErr)
 		return exit{code: -1, err: &e}
 	}

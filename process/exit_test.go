@@ -11,7 +11,9 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/debug"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -42,6 +44,15 @@ var endings = map[string]func(context.Context) error{
 	"log.Fatal":     func(context.Context) error { log.Fatal("fatal"); return nil },
 	"kill":          func(ctx context.Context) error { return killSelf(ctx, syscall.SIGKILL) },
 	"segv":          func(ctx context.Context) error { return killSelf(ctx, syscall.SIGSEGV) },
+	"quit":          func(ctx context.Context) error { return killSelf(ctx, syscall.SIGQUIT) },
+	"raw fault":     func(context.Context) error { *unmapped() = 1; return nil },
+	"stray fault":   func(ctx context.Context) error { go func() { *unmapped() = 1 }(); return waitForEnd(ctx) },
+	"stray nil":     func(ctx context.Context) error { go func() { var p *int; *p = 1 }(); return waitForEnd(ctx) },
+	"stray error":   func(ctx context.Context) error { go panic(errors.New("two\nlines")); return waitForEnd(ctx) },
+	"bad unlock":    func(context.Context) error { new(sync.Mutex).Unlock(); return nil },
+	"reader writer": func(context.Context) error { return concurrentMapIteration() },
+	"goroutines":    func(ctx context.Context) error { return manyThenPanic() },
+	"after return":  func(context.Context) error { return failThenPanic() },
 	"hangup":        func(ctx context.Context) error { return killSelf(ctx, syscall.SIGHUP) },
 	"stray panic":   func(ctx context.Context) error { go panic("elsewhere"); <-ctx.Done(); return nil },
 	"map writes":    func(context.Context) error { return concurrentMapWrites() },
@@ -67,6 +78,52 @@ func concurrentMapWrites() error {
 	select {}
 }
 
+func concurrentMapIteration() error {
+	m := map[int]int{}
+	for i := range 1000 {
+		m[i] = i
+	}
+	for range 2 {
+		go func() {
+			for i := 0; ; i++ {
+				m[i%8] = i
+			}
+		}()
+	}
+	for {
+		for range m {
+		}
+	}
+}
+
+// manyThenPanic has so many goroutines that their stacks would take gigabytes.
+func manyThenPanic() error {
+	debug.SetTraceback("all")
+	block := make(chan int)
+	for range 2000 {
+		go func() { <-block }()
+	}
+	go panic("one of many")
+	<-block
+	return nil
+}
+
+// failThenPanic lets its process end otherwise while it waits for a child.
+func failThenPanic() error {
+	p := process.New(stay, struct{}{})
+	if err := p.Start(); err != nil {
+		return err
+	}
+	go func() {
+		for b := make([]byte, 64<<10); ; runtime.Gosched() {
+			if n := runtime.Stack(b, true); strings.Contains(string(b[:n]), "(*children).finish") {
+				panic("second")
+			}
+		}
+	}()
+	return errors.New("first")
+}
+
 func tooDeep(n int) error {
 	var pad [1024]byte
 	pad[n%len(pad)] = 1
@@ -83,7 +140,7 @@ var end = process.Register(func(ctx context.Context, how string) error { return 
 
 // Every way to end gives an ExitError that tells which.
 func TestEndings(t *testing.T) {
-	for how, want := range map[string]struct {
+	ways := map[string]struct {
 		code   int
 		signal syscall.Signal
 		err    string // in ExitError.Err
@@ -108,54 +165,67 @@ func TestEndings(t *testing.T) {
 		"log.Fatal":     {code: 1, err: "os.Exit", text: "exited with code 1: its function did not return"},
 		"kill":          {code: -1, signal: syscall.SIGKILL, text: "was ended by signal 9 (killed)"},
 		"hangup":        {code: -1, signal: syscall.SIGHUP, text: "was ended by signal 1 (hangup)"},
-		"segv":          {code: 2, err: "fatal error", text: "exited with code 2"},
-		"stray panic":   {code: 2, err: "fatal error", text: "exited with code 2"},
-		"map writes":    {code: 2, err: "fatal error", text: "exited with code 2"},
-		"stack":         {code: 2, err: "fatal error", text: "exited with code 2"},
+		"segv":          {code: 2, err: "SIGSEGV: segmentation violation, sent by a process", text: "crashed: SIGSEGV", stack: true},
+		"quit":          {code: 2, err: "SIGQUIT: quit, sent by a process", text: "crashed: SIGQUIT", stack: true},
+		"raw fault":     {code: 2, err: "fatal error: fault: SIGSEGV: segmentation violation", text: "crashed: fatal error: fault", stack: true},
+		"stray fault":   {code: 2, err: "fatal error: fault: SIGSEGV: segmentation violation", text: "crashed: fatal error: fault", stack: true},
+		"stray panic":   {code: 2, err: "elsewhere", text: "panicked: elsewhere", stack: true},
+		"stray nil":     {code: 2, err: "runtime error: invalid memory address", text: "panicked: runtime error", stack: true},
+		"stray error":   {code: 2, err: "two\nlines", text: "panicked: two\nlines", stack: true},
+		"goroutines":    {code: 2, err: "one of many", text: "panicked: one of many", stack: true},
+		"after return":  {code: 2, err: "first; then second", text: "panicked: first; then second", stack: true},
+		"map writes":    {code: 2, err: "fatal error: concurrent use of a map", text: "crashed: fatal error: concurrent use", stack: true},
+		"reader writer": {code: 2, err: "fatal error: concurrent use of a map", text: "crashed: fatal error: concurrent use", stack: true},
+		"stack":         {code: 2, err: "fatal error: stack overflow", text: "crashed: fatal error: stack overflow", stack: true},
+		"bad unlock":    {code: 2, err: "fatal error: in internal/sync.(*Mutex)", text: "crashed: fatal error: in internal/sync.(*Mutex)", stack: true},
 		"closed socket": {code: 1, err: "did not return", text: "exited with code 1"},
-	} {
-		t.Run(how, func(t *testing.T) {
-			if how == "map writes" && (raceEnabled || runtime.GOMAXPROCS(0) == 1) {
-				t.Skip("the race detector finds it first, one CPU never")
-			}
-			t.Parallel()
-			p := process.New(end, how)
-			p.Name = "ender"
-			p.Stderr = devNull(t)
-			mustStart(t, p)
-			err := p.Join(within(t))
-			if again := p.Join(within(t)); again != err {
-				t.Errorf("second Join: %v, first: %v", again, err)
-			}
-			if p.ExitCode() != want.code {
-				t.Errorf("ExitCode = %d, want %d", p.ExitCode(), want.code)
-			}
-			if want.code == 0 {
-				if err != nil {
-					t.Error(err)
+	}
+	for _, method := range methods(t) {
+		for how, want := range ways {
+			t.Run(method.String()+"/"+how, func(t *testing.T) {
+				if (how == "map writes" || how == "reader writer") && (raceEnabled || runtime.GOMAXPROCS(0) == 1) {
+					t.Skip("the race detector finds it first, one CPU never")
 				}
-				return
-			}
-			var e *process.ExitError
-			if !errors.As(err, &e) {
-				t.Fatalf("Join = %v, want an *ExitError", err)
-			}
-			if e.Name != "ender" || e.PID != p.PID() || e.Code != want.code || e.Signal != want.signal {
-				t.Errorf("%+v, want code %d, signal %d", e, want.code, want.signal)
-			}
-			if !strings.Contains(e.Err, want.err) || want.err == "" && e.Err != "" {
-				t.Errorf("Err = %.200q, want %.200q", e.Err, want.err)
-			}
-			if prefix := fmt.Sprintf("process: ender (pid %d) ", p.PID()); !strings.HasPrefix(e.Error(), prefix+want.text) {
-				t.Errorf("Error() = %.200q, want %q", e.Error(), prefix+want.text)
-			}
-			if (e.Stack != "") != want.stack {
-				t.Errorf("Stack = %q", e.Stack)
-			}
-			if want.stack && (!strings.HasPrefix(e.Stack, "goroutine ") || !strings.Contains(e.Stack, "exit_test.go")) {
-				t.Errorf("Stack = %s", e.Stack)
-			}
-		})
+				t.Parallel()
+				p := process.New(end, how)
+				p.Name = "ender"
+				p.Method = method
+				p.Stderr = devNull(t)
+				mustStart(t, p)
+				err := p.Join(within(t))
+				if again := p.Join(within(t)); again != err {
+					t.Errorf("second Join: %v, first: %v", again, err)
+				}
+				if p.ExitCode() != want.code {
+					t.Errorf("ExitCode = %d, want %d", p.ExitCode(), want.code)
+				}
+				if want.code == 0 {
+					if err != nil {
+						t.Error(err)
+					}
+					return
+				}
+				var e *process.ExitError
+				if !errors.As(err, &e) {
+					t.Fatalf("Join = %v, want an *ExitError", err)
+				}
+				if e.Name != "ender" || e.PID != p.PID() || e.Code != want.code || e.Signal != want.signal {
+					t.Errorf("%+v, want code %d, signal %d", e, want.code, want.signal)
+				}
+				if !strings.Contains(e.Err, want.err) || want.err == "" && e.Err != "" {
+					t.Errorf("Err = %.200q, want %.200q", e.Err, want.err)
+				}
+				if prefix := fmt.Sprintf("process: ender (pid %d) ", p.PID()); !strings.HasPrefix(e.Error(), prefix+want.text) {
+					t.Errorf("Error() = %.200q, want %q", e.Error(), prefix+want.text)
+				}
+				if (e.Stack != "") != want.stack {
+					t.Errorf("Stack = %q", e.Stack)
+				}
+				if want.stack && (!strings.HasPrefix(strings.TrimPrefix(e.Stack, "runtime stack:"), "goroutine ") && how != "stack" || !strings.Contains(e.Stack, "process_test.")) {
+					t.Errorf("Stack = %s", e.Stack)
+				}
+			})
+		}
 	}
 }
 
@@ -235,3 +305,24 @@ var leaveBehind = process.Register(func(_ context.Context, hold *os.File) error 
 	os.Exit(7)
 	return nil
 })
+
+// methods are the start methods that there are.
+func methods(t testing.TB) []process.Method {
+	var ms []process.Method
+	for _, m := range []process.Method{process.Spawn, process.Fork, process.ForkServer} {
+		p := process.New(nothing, struct{}{})
+		p.Method = m
+		err := p.Start()
+		if errors.Is(err, errors.ErrUnsupported) {
+			continue
+		}
+		if err == nil {
+			err = p.Join(within(t))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		ms = append(ms, m)
+	}
+	return ms
+}

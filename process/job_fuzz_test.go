@@ -145,7 +145,7 @@ func FuzzResult(f *testing.F) {
 			t.Fatalf("texts of %d and %d bytes", len(r.Err), len(r.Stack))
 		}
 		for _, status := range []uint32{0, 3 << 8, 9} {
-			e := decodeExit(syscall.WaitStatus(status), nil, r, err)
+			e := decodeExit(syscall.WaitStatus(status), nil, r, err, nil)
 			if err := e.joinError(); err != nil && err.Error() == "" {
 				t.Fatal("an error without a text")
 			}

@@ -85,6 +85,7 @@ type Process struct {
 	mu       sync.Mutex
 	child    *child      // nil until started
 	control  *wire.Conn  // our end of its control socket
+	crash    int         // its crash file, -1 if there is none
 	closed   bool        // by Close
 	killer   *time.Timer // the grace period
 	settings started     // what Start read of the fields

@@ -110,28 +110,33 @@ func (p *Process) startLocked() error {
 		conn.Close()
 		return err
 	}
-	c, err := p.execute(theirs)
+	crash, err := newCrashFile()
+	if err != nil {
+		crash = -1 // the child does without
+	}
+	c, err := p.execute(theirs, crash)
 	if err != nil {
 		conn.Close() // and with it the job, descriptors included
+		unix.Close(crash)
 		return err
 	}
 	for _, m := range parts {
 		m.Sent()
 	}
-	p.child, p.control, p.settings = c, conn, s
+	p.child, p.control, p.crash, p.settings = c, conn, crash, s
 	p.args = nil // which may be much
 	family.add(p)
 	go p.collect()
 	return nil
 }
 
-// execute starts this program with the socket as its control socket.
-func (p *Process) execute(socket int) (*child, error) {
+// execute starts this program with the socket as its control socket, and a crash file if there is one.
+func (p *Process) execute(socket, crash int) (*child, error) {
 	attr := &syscall.ProcAttr{Dir: p.Dir, Sys: new(syscall.SysProcAttr)}
 	if p.SysProcAttr != nil {
 		*attr.Sys = *p.SysProcAttr
 	}
-	mark, err := formatMarker(socket)
+	mark, err := formatMarker(socket, crash >= 0)
 	if err != nil {
 		return nil, err
 	}
@@ -156,6 +161,9 @@ func (p *Process) execute(socket int) (*child, error) {
 	var c *child
 	err = withDescriptors(files, nil, func(fds []uintptr) error {
 		attr.Files = append(fds, uintptr(socket))
+		if crash >= 0 {
+			attr.Files = append(attr.Files, uintptr(crash))
+		}
 		c, err = startChild(attr, argv)
 		return err
 	})
@@ -277,7 +285,9 @@ func (p *Process) collect() {
 		r, resultErr = receiveResult(conn)
 	}
 	conn.Close()
-	e := decodeExit(status, waitErr, r, resultErr)
+	crashed := parseCrash(readCrashFile(p.crash))
+	unix.Close(p.crash)
+	e := decodeExit(status, waitErr, r, resultErr, crashed)
 	if e.err != nil {
 		e.err.Name, e.err.PID = p.settings.name, p.child.pid
 	}
