@@ -3,6 +3,8 @@
 
 FUZZTIME ?= 30s
 FUZZPKG  ?= ./...
+KILLS    ?= 10000
+SEED     ?=
 
 .DEFAULT_GOAL := help
 
@@ -47,6 +49,10 @@ fuzz: ## every fuzz target for FUZZTIME (30s) each; FUZZPKG=./pipe for one packa
 			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
 		done; \
 	done
+
+.PHONY: torture
+torture: ## kill processes at random over every kind of object: KILLS=10000 of each, SEED=n to repeat
+	KILLS=$(KILLS) SEED=$(SEED) go test -count=1 -v -timeout 0 ./tests/torture
 
 .PHONY: cover
 cover: ## test coverage by package
