@@ -87,6 +87,10 @@ func TestDemoUsage(t *testing.T) {
 		{"logstats"},
 		{"logstats", "--workers=0", "x"},
 		{"logstats", "--workers=many", "x"},
+		{"serve", "--mode=thread"},
+		{"serve", "--workers=0"},
+		{"serve", "superfluous"},
+		{"client", "one", "superfluous"},
 	} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			stdout, stderr, code := demo(t, newTidy(t), nil, args...)

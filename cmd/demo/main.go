@@ -5,6 +5,7 @@
 //	go run ./cmd/demo list         what there is
 //	go run ./cmd/demo pipe         one of them, with what it says on the way
 //	go run ./cmd/demo logstats F…  a real job: statistics of access logs
+//	go run ./cmd/demo serve        another one: a server in three ways; client talks to it
 //
 // Each demonstration checks its own result. The exit code is 0 if all held, 1 if
 // something did not, and 2 if the command line was not understood.
@@ -15,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,7 +34,10 @@ type demonstration struct {
 // demonstrations are all there are, in the order of the tour.
 var demonstrations = []demonstration{
 	{"start", "one process per CPU: start, join, pid, name", start},
+	{"daemon", "who ends with a parent: daemons, children, detached ones", daemon},
 	{"methods", "the same child under spawn and fork: what it inherits", methods},
+	{"buffers", "why to flush before a fork", buffers},
+	{"own", "a process type of one's own, with fields and a Run method", own},
 	{"isolation", "a slice passed to a child is a copy", isolation},
 	{"race", "two processes add to the same numbers, without and with a lock", race},
 	{"value", "typed values and arrays in shared memory", values},
@@ -41,6 +46,13 @@ var demonstrations = []demonstration{
 	{"tickets", "ten processes sell tickets from one file, under a lock", sellTickets},
 	{"pipe", "objects through a pipe, a pipe end among them", pipes},
 	{"manager", "a dict and a list that live in a server process", managers},
+}
+
+// jobs are the subcommands that take arguments, and what the tour shows of each.
+var jobs = []demonstration{
+	{"logstats", logstatsShort, logstatsTour},
+	{"serve", serveShort, serveTour},
+	{"client", clientShort, clientTour},
 }
 
 // limit is how long one demonstration may take. It is there for the day on which
@@ -95,7 +107,7 @@ func command() *cobra.Command {
 		Short: "the demonstrations, one a line",
 		Args:  noArgs,
 		Run: func(*cobra.Command, []string) {
-			for _, d := range append(demonstrations, demonstration{name: "logstats", short: logstatsShort}) {
+			for _, d := range slices.Concat(demonstrations, jobs) {
 				fmt.Printf("%-10s  %s\n", d.name, d.short)
 			}
 		},
@@ -112,7 +124,7 @@ func command() *cobra.Command {
 			},
 		})
 	}
-	root.AddCommand(logstatsCommand())
+	root.AddCommand(logstatsCommand(), serveCommand(), clientCommand())
 	return root
 }
 
@@ -126,7 +138,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 // tour runs every demonstration.
 func tour(ctx context.Context) error {
 	s := &stage{out: os.Stdout}
-	for _, d := range append(demonstrations, demonstration{"logstats", logstatsShort, logstatsTour}) {
+	for _, d := range slices.Concat(demonstrations, jobs) {
 		s.name = d.name
 		s.perform(ctx, d)
 	}
