@@ -30,6 +30,10 @@ type Wanted struct {
 	// interchangeable: while one of them finds nothing, neither would the others.
 	Ready func() bool
 
+	// Awoke, if not nil, is called before the first Try after each sleep. It is for who
+	// treats newcomers otherwise.
+	Awoke func()
+
 	// Dead, if not nil, is called at the end of each slice that brought nothing, in one
 	// waiter of the process, to look for what dead processes have left behind and to mend
 	// it. If others profit from that, it notifies them.
@@ -40,6 +44,12 @@ type Wanted struct {
 }
 
 func (w *Wanted) closed() bool { return w.Handle != nil && w.Handle.Closed() }
+
+func (w *Wanted) awoke() {
+	if w.Awoke != nil {
+		w.Awoke()
+	}
+}
 
 // A waiter is a goroutine in Wait.
 type waiter struct {
@@ -106,6 +116,7 @@ func (c *Count) wait(ctx context.Context, want *Wanted) error {
 			select {
 			case <-me.ready:
 				woken = true
+				want.awoke()
 			case <-ctx.Done():
 			}
 			leads = c.leads(me)
@@ -137,11 +148,13 @@ func (c *Count) wait(ctx context.Context, want *Wanted) error {
 		switch end {
 		case mem.Woken:
 			woken = true
+			want.awoke()
 			slice = minSlice
 		case mem.Skipped:
 			slice = minSlice
 		case mem.Over:
 			slice = min(2*slice, maxSlice)
+			want.awoke()
 			if want.Dead != nil && !want.closed() {
 				want.Dead()
 			}
