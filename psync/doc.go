@@ -30,7 +30,7 @@
 // something else stands, they return an error that is shm.ErrType. A placed object has
 // a hold of its own on the segment: either can be closed first. Closing it leaves what
 // it is to the other processes, and to this one, where the next call joins it again.
-// To make another object of the same bytes, zero them while nobody uses them.
+// Its bytes are its for as long as the segment is open.
 //
 //	s, err := shm.Create("index", psync.MutexSize+size)
 //	…

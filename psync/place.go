@@ -3,9 +3,11 @@ package psync
 import (
 	"fmt"
 	"io/fs"
+	"sync"
 
 	"github.com/go-multiproc/multiproc/internal/handover"
 	"github.com/go-multiproc/multiproc/internal/seg"
+	"github.com/go-multiproc/multiproc/internal/sema"
 	"github.com/go-multiproc/multiproc/shm"
 )
 
@@ -60,6 +62,17 @@ var (
 
 func newKind(code uint8, size func(param uint32) (int, error)) *kind {
 	return &kind{name: kindNames[code], segment: kindSegments[code], code: code, size: size}
+}
+
+// text says what an object with the code and the parameter is.
+func text(code uint8, param uint32) string {
+	switch {
+	case code == semaphoreCode:
+		return sema.Param(param).String()
+	case param != 0:
+		return fmt.Sprintf("a %s of %d", kindNames[code], param)
+	}
+	return "a " + kindNames[code]
 }
 
 // fixed is the size of a kind without a parameter.
@@ -168,10 +181,8 @@ func describe(t uint64) string {
 		return "something else"
 	case uint8(t>>40) != tagVersion:
 		return fmt.Sprintf("a %s in the layout of another release of the library", kindNames[code])
-	case param != 0:
-		return fmt.Sprintf("a %s of %d", kindNames[code], param)
 	}
-	return "a " + kindNames[code]
+	return text(code, param)
 }
 
 // place joins the object with the parameter at off in a caller's segment, and makes it
@@ -190,7 +201,7 @@ func (k *kind) place(s *shm.Segment, off int, param uint32) (spot, error) {
 	}
 	p := spot{h: h, off: off, param: param, placed: true}
 	if err = k.within(p, n); err == nil {
-		err = k.settle(h.Data()[off:off+n], param, off)
+		err = k.claim(p, n, func() error { return k.settle(h.Data()[off:off+n], param, off) })
 	}
 	if err != nil {
 		h.Close(nil)
@@ -230,11 +241,7 @@ func (k *kind) settle(b []byte, param uint32, off int) error {
 		return nil
 	}
 	if t = w.Load(); t != k.tag(param) {
-		what := "a " + k.name
-		if param != 0 {
-			what = fmt.Sprintf("%s of %d", what, param)
-		}
-		return fmt.Errorf("psync: %w: %s stands at byte %d, not %s", shm.ErrType, describe(t), off, what)
+		return fmt.Errorf("psync: %w: %s stands at byte %d, not %s", shm.ErrType, describe(t), off, text(k.code, param))
 	}
 	return nil
 }
@@ -247,6 +254,45 @@ func zero(b []byte) bool {
 		}
 	}
 	return true
+}
+
+// placedLocal is the key of a mapping's tenants. Those of companions are offsets.
+const placedLocal = -1
+
+// Tenants are the objects of a caller's segment that this process has joined. What it
+// remembers of them (who waits, for one) it remembers as long as it has the segment
+// open, by their offsets; so two of them must not overlap, not even one after the other.
+type tenants struct {
+	mu  sync.Mutex // protects all
+	all []tenant   // in no order
+}
+
+type tenant struct {
+	from, to int
+	tag      uint64
+}
+
+// claim makes the n bytes at p the object's, in this process, if they can be and settle
+// agrees.
+func (k *kind) claim(p spot, n int, settle func() error) error {
+	ts := p.h.Mapping().Local(placedLocal, func() any { return new(tenants) }).(*tenants)
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	me := tenant{p.off, p.off + n, k.tag(p.param)}
+	for _, t := range ts.all {
+		if t == me {
+			return settle()
+		}
+		if t.from < me.to && me.from < t.to {
+			return fmt.Errorf("psync: %w: %s at byte %d needs %d bytes, and bytes %d to %d are %s, in this process, as long as it has the segment open",
+				shm.ErrType, text(k.code, p.param), p.off, n, t.from, t.to-1, describe(t.tag))
+		}
+	}
+	if err := settle(); err != nil {
+		return err
+	}
+	ts.all = append(ts.all, me)
+	return nil
 }
 
 // A crossing says which object of its segment was handed over.
@@ -305,6 +351,10 @@ func (k *kind) join(h *seg.Handle, c crossing) (p spot, err error) {
 		err = fmt.Errorf("psync: %w: no %s at byte %d of %d", shm.ErrFormat, k.name, c.Offset, len(b))
 	} else {
 		p.param, err = k.check(b[c.Offset:])
+	}
+	if err == nil && c.Placed {
+		n, _ := k.size(p.param) // check has seen to it
+		err = k.claim(p, n, func() error { return nil })
 	}
 	if err != nil {
 		h.Close(nil)

@@ -76,8 +76,11 @@ func TestPlacing(t *testing.T) {
 			check("beside a line", k+8, fs.ErrInvalid, "multiple of 64")
 			check("first", 2*k, nil, "")
 			check("again", 2*k, nil, "")
+			if p.size > k {
+				check("across itself", 3*k, shm.ErrType, fmt.Sprintf("bytes %d to %d are", 2*k, 2*k+p.size-1))
+			}
 
-			clear(s.Bytes())
+			s = newSegment(t, 4*k+p.size)
 			s.Bytes()[4*k-1] = 1
 			check("on other bytes", 3*k, shm.ErrType, "something else")
 			clear(s.Bytes())
@@ -97,6 +100,16 @@ func TestPlacing(t *testing.T) {
 					}
 				}
 			}
+			clear(s.Bytes())
+			for _, q := range placeables {
+				if q.name != p.name && q.size <= p.size {
+					if o, err := q.at(s, 3*k); !errors.Is(err, shm.ErrType) || !strings.Contains(err.Error(), p.name) {
+						t.Errorf("a %s where a %s was: %v, %v", q.name, p.name, o, err)
+					}
+				}
+			}
+			clear(s.Bytes())
+			check("where it was", 3*k, nil, "")
 			tag := s.Bytes()[4*k-8 : 4*k]
 			binary.LittleEndian.PutUint64(tag, binary.LittleEndian.Uint64(tag)+1<<40)
 			check("of another version", 3*k, shm.ErrType, "another release")

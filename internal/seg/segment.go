@@ -249,7 +249,7 @@ type Quiescer interface {
 	// Quiesce waits until nothing of this process is inside; nothing comes in any
 	// more, since the handle is closed. When the memory is no longer mapped, resume
 	// is called with the lock's bytes in another mapping, to give back what this
-	// process has of the lock.
+	// process has of the lock. nil: there is nothing to give back.
 	Quiesce() (resume func(lock []byte))
 	// Offset is where the lock's bytes start in the file; they are 64.
 	Offset() int
@@ -289,6 +289,9 @@ func (h *Handle) Close(q Quiescer) error {
 // finish when that is gone.
 func (m *Mapping) quiesce(q Quiescer) (finish func()) {
 	resume := q.Quiesce()
+	if resume == nil {
+		return func() {}
+	}
 	// Nothing of this process is inside now. But other processes wait for the
 	// lock, and somebody here may have taken it at the last moment without a look
 	// at closed. So it is seen to when this process's view of it is gone, and with
