@@ -4,7 +4,6 @@ import (
 	"context"
 	"math"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -54,7 +53,7 @@ type queue struct {
 	spinning atomic.Bool  // one goroutine spins at a time
 	starving atomic.Int32 // how many here have lost their patience
 
-	mu          sync.Mutex // protects what follows
+	mu          mem.Mutex // protects what follows
 	first, last *waiter
 	menders     int           // how many in the queue wait for a repair only
 	asleep      chan struct{} // closed when the sleeper ends; nil if it does not run
@@ -111,6 +110,9 @@ func (q *queue) wait(ctx context.Context, h *seg.Handle, mender bool, try attemp
 		return seg.ErrClosed
 	}
 	for {
+		if !mender {
+			mem.Mark("lock.first")
+		}
 		v, err := try(q.load(), turn{})
 		if v == settled || v == taken {
 			return err
@@ -136,6 +138,9 @@ func (q *queue) wait(ctx context.Context, h *seg.Handle, mender bool, try attemp
 		}
 	}()
 	for {
+		if !mender { // whose attempt remembers something
+			mem.Mark("lock.wait", mem.Flags(woken, starving))
+		}
 		if h != nil && h.Closed() {
 			q.leave(me, woken)
 			return seg.ErrClosed
@@ -154,7 +159,7 @@ func (q *queue) wait(ctx context.Context, h *seg.Handle, mender bool, try attemp
 		case again:
 			continue
 		}
-		if woken && !starving && !mender && time.Since(came) > patience {
+		if woken && !starving && !mender && mem.Elapsed(came, patience) {
 			starving = true
 			q.starving.Add(1)
 		}
@@ -170,14 +175,15 @@ func (q *queue) wait(ctx context.Context, h *seg.Handle, mender bool, try attemp
 		// With the bit set, the next unlock wakes somebody.
 		woken = false
 		crash.At("lock.waiting")
-		select {
-		case <-me.ready:
-			woken = true
-			q.enter(me, true) // who has waited longest is first again
-		case <-ctx.Done():
+		if !mender {
+			mem.Mark("lock.await", mem.Flags(starving))
+		}
+		if !mem.Await(me.ready, ctx.Done()) {
 			q.leave(me, false)
 			return ctx.Err()
 		}
+		woken = true
+		q.enter(me, true) // who has waited longest is first again
 	}
 }
 
@@ -229,7 +235,8 @@ func (q *queue) startSleeperLocked() {
 		return
 	}
 	q.asleep = make(chan struct{})
-	go q.sleep(q.asleep)
+	ended := q.asleep
+	mem.Go(func() { q.sleep(ended) })
 }
 
 // unlinkLocked takes w out.
@@ -319,6 +326,7 @@ func (q *queue) sleep(ended chan<- struct{}) {
 	woken := false
 	due := false // woken, or a slice is over: what is free was left to us, or nobody takes it
 	for {
+		mem.Mark("lock.sleep", mem.Flags(woken, due), uint64(slice))
 		w := q.load()
 		q.mu.Lock()
 		if q.first == nil || q.suspended {
@@ -328,6 +336,7 @@ func (q *queue) sleep(ended chan<- struct{}) {
 				// It may have been meant for somebody elsewhere. Whatever the word
 				// says by now: the unlock that it came from has cleared the waiters
 				// bit, and who comes next sets it.
+				mem.Mark("lock.ended")
 				mem.Wake(q.word, 1)
 			}
 			return
@@ -352,6 +361,7 @@ func (q *queue) sleep(ended chan<- struct{}) {
 			}
 			w |= waiters
 		}
+		mem.Mark("lock.asleep", uint64(slice))
 		end := mem.Wait(q.word, uint64(w), slice)
 		// A hungry one that was woken may need some milliseconds for a CPU; one that
 		// died never comes.
@@ -424,7 +434,7 @@ func (q *queue) Suspend() {
 	for w := q.load(); !q.cas(w, w.renumbered()); w = q.load() {
 	}
 	mem.Wake(q.word, math.MaxInt32)
-	<-ended
+	mem.Await(ended, nil)
 }
 
 // Resume implements seg.Waiter. Goroutines that still are in the queue have the
@@ -477,6 +487,7 @@ func (q *queue) release(m *Mutex, next func(word) word) bool {
 		q.streak = 0
 		q.mu.Unlock()
 		if w.waiters() {
+			mem.Mark("lock.released")
 			mem.Wake(q.word, 1)
 		}
 	}

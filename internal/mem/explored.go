@@ -10,6 +10,7 @@ import (
 
 // A Scheduler is told of each step before it is taken, and takes it.
 type Scheduler interface {
+	Local
 	// Word applies op to w and returns what the method of that name returns; for
 	// CompareAndSwap 1 or 0.
 	Word(op Op, w *Uint64, a, b uint64) uint64

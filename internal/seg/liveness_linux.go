@@ -68,6 +68,9 @@ func (m *Mapping) attach() error {
 //
 // Preconditions: t is not m's own token, which m's own descriptor can not see.
 func (m *Mapping) Alive(t uint64) bool {
+	if alive, ok := simulated(t); ok {
+		return alive
+	}
 	m.fdMu.RLock()
 	defer m.fdMu.RUnlock()
 	if m.fd < 0 { // somebody asks while the last handle closes

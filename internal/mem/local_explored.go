@@ -1,0 +1,86 @@
+//go:build multiproc_explore
+
+package mem
+
+import (
+	"sync"
+	"time"
+)
+
+// A Local schedules what the goroutines of one process do to each other. It is the
+// other half of a Scheduler.
+type Local interface {
+	// Until returns when cond, which is free of side effects until it is true,
+	// is true.
+	Until(cond func() bool)
+	Go(f func())
+	// Elapsed is true or false as the scheduler likes.
+	Elapsed() bool
+	// Alive reports whether the process with that token lives.
+	Alive(token uint64) bool
+}
+
+// A Mutex is as in normal builds.
+type Mutex struct{ real sync.Mutex }
+
+// Lock is sync.Mutex's.
+func (m *Mutex) Lock() {
+	if Hook != nil {
+		if !m.real.TryLock() {
+			Hook.Until(m.real.TryLock)
+		}
+		return
+	}
+	m.real.Lock()
+}
+
+// TryLock is sync.Mutex's.
+func (m *Mutex) TryLock() bool { return m.real.TryLock() }
+
+// Unlock is sync.Mutex's.
+func (m *Mutex) Unlock() { m.real.Unlock() }
+
+// Go is as in normal builds.
+func Go(f func()) {
+	if Hook != nil {
+		Hook.Go(f)
+		return
+	}
+	go f()
+}
+
+// Await is as in normal builds.
+func Await(ready, done <-chan struct{}) bool {
+	if Hook != nil {
+		came := false
+		Hook.Until(func() bool {
+			select {
+			case <-ready:
+				came = true
+				return true
+			default:
+			}
+			select {
+			case <-done:
+				return true
+			default:
+				return false
+			}
+		})
+		return came
+	}
+	select {
+	case <-ready:
+		return true
+	case <-done:
+		return false
+	}
+}
+
+// Elapsed is as in normal builds.
+func Elapsed(then time.Time, d time.Duration) bool {
+	if Hook != nil {
+		return Hook.Elapsed()
+	}
+	return time.Since(then) > d
+}
