@@ -10,12 +10,15 @@ import (
 	"github.com/go-multiproc/multiproc/internal/cell"
 	"github.com/go-multiproc/multiproc/internal/guard"
 	"github.com/go-multiproc/multiproc/internal/handover"
+	"github.com/go-multiproc/multiproc/internal/inspect"
 	"github.com/go-multiproc/multiproc/internal/lock"
 	"github.com/go-multiproc/multiproc/internal/seg"
 	"github.com/go-multiproc/multiproc/psync"
 	"github.com/go-multiproc/multiproc/shm"
 	"github.com/go-multiproc/multiproc/value"
 )
+
+func init() { inspect.Register(kind.Name, cell.Inspect) }
 
 var kind = cell.Kind{
 	Name: "array",

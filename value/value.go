@@ -8,10 +8,13 @@ import (
 	"github.com/go-multiproc/multiproc/internal/cell"
 	"github.com/go-multiproc/multiproc/internal/guard"
 	"github.com/go-multiproc/multiproc/internal/handover"
+	"github.com/go-multiproc/multiproc/internal/inspect"
 	"github.com/go-multiproc/multiproc/internal/lock"
 	"github.com/go-multiproc/multiproc/internal/seg"
 	"github.com/go-multiproc/multiproc/psync"
 )
+
+func init() { inspect.Register(kind.Name, cell.Inspect) }
 
 var kind = cell.Kind{
 	Name: "value",

@@ -164,6 +164,9 @@ func (m *Mutex) notMine() error {
 	if m.closed() {
 		return seg.ErrClosed
 	}
+	if m.lost() {
+		return ErrLockLost
+	}
 	return ErrNotHeld
 }
 

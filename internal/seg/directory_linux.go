@@ -74,6 +74,47 @@ func List(o Options) ([]Info, error) {
 	return all, err
 }
 
+// Stat describes one named segment.
+func Stat(name string, o Options) (Info, error) {
+	path, err := o.path("inspect", name)
+	if err != nil {
+		return Info{}, err
+	}
+	fd, st, err := openFile(path, o)
+	if err != nil {
+		return Info{}, &fs.PathError{Op: "inspect", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	foot, err := readFooter(fd, st.Size)
+	if err != nil {
+		return Info{}, &fs.PathError{Op: "inspect", Path: path, Err: err}
+	}
+	in := describe(name, path, foot, st)
+	locked, err := sys.RangeLocked(fd, lifeStart, lifeRange)
+	in.InUse = locked || err != nil
+	return in, nil
+}
+
+func describe(name, path string, foot *footer, st *unix.Stat_t) Info {
+	return Info{
+		Name: name, Path: path, Kind: foot.kind, Type: foot.typeText(), Count: int(foot.count),
+		Size: int(foot.dataSize), Bytes: int(foot.fileSize), Mode: fs.FileMode(st.Mode).Perm(),
+		UID: int(st.Uid), PID: int(foot.pid), Created: time.Unix(0, foot.created),
+	}
+}
+
+// File tells which file the segment is, as stat(2) does. Both are 0 when it was closed meanwhile.
+func (h *Handle) File() (id struct{ Dev, Ino uint64 }) {
+	m := h.m
+	m.fdMu.RLock()
+	defer m.fdMu.RUnlock()
+	var st unix.Stat_t
+	if m.fd >= 0 && unix.Fstat(m.fd, &st) == nil {
+		id.Dev, id.Ino = st.Dev, st.Ino
+	}
+	return id
+}
+
 // Reap removes the named segments that no process has open, and returns them.
 //
 // The lock over the whole range of tokens proves that nobody has the segment
@@ -124,11 +165,7 @@ func eachFile(o Options, f func(fd int, in Info)) error {
 		if strings.HasPrefix(e.Name(), tempNames) {
 			f(fd, Info{Path: path}) // whatever it has of its footer by now
 		} else if foot, err := readFooter(fd, st.Size); err == nil {
-			f(fd, Info{
-				Name: e.Name(), Path: path, Kind: foot.kind, Type: foot.typeText(), Count: int(foot.count),
-				Size: int(foot.dataSize), Bytes: int(foot.fileSize), Mode: fs.FileMode(st.Mode).Perm(),
-				UID: int(st.Uid), PID: int(foot.pid), Created: time.Unix(0, foot.created),
-			})
+			f(fd, describe(e.Name(), path, foot, st))
 		}
 		unix.Close(fd)
 	}

@@ -409,3 +409,10 @@ func (h *Handle) Reopen() (int, error) {
 	runtime.KeepAlive(h)
 	return fd, err
 }
+
+// Alone reports whether this is the only handle that this process has to the segment.
+func (h *Handle) Alone() bool {
+	registry.Lock()
+	defer registry.Unlock()
+	return h.m.handles == 1
+}

@@ -46,3 +46,9 @@ func (m *Mapping) teardown() {}
 func (m *Mapping) secondView(off, n int) ([]byte, func()) { return nil, nil }
 
 func (m *Mapping) reopen() (int, error) { return -1, errUnsupported }
+
+// Stat returns errors.ErrUnsupported.
+func Stat(name string, o Options) (Info, error) { return Info{}, errUnsupported }
+
+// File returns zeros.
+func (h *Handle) File() (id struct{ Dev, Ino uint64 }) { return id }

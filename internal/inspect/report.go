@@ -1,0 +1,59 @@
+package inspect
+
+import (
+	"sync"
+	"time"
+
+	"github.com/go-multiproc/multiproc/internal/seg"
+)
+
+// A Part is something in a segment that processes hold or wait for.
+type Part struct {
+	What      string // "mutex", "guard", "permits", …
+	Owners    []Owner
+	Words     []int // offsets in the file of the words that its waiters sleep on
+	Abandoned bool  // its holder died, and nobody has recovered it
+	Free, All int   // permits, messages, parties: how many are left, and of how many; 0, 0 if it has none
+
+	// HeldSince and WaitedSince are when a waiter first saw the present hold, and when the
+	// one began who has waited longest, as far as anybody has written it down. Zero: nobody has.
+	HeldSince, WaitedSince time.Time
+
+	// Force takes it away from the holder that was seen. It is nil where that can not be done.
+	Force func() error
+}
+
+// An Owner holds a part, or some of it.
+type Owner struct {
+	Token uint64
+	N     int // how often
+}
+
+// A Describer says what is in a segment of its kind. It must not trust what it reads.
+type Describer func(h *seg.Handle) []Part
+
+var describers struct {
+	sync.RWMutex
+	of map[string]Describer
+}
+
+// Register says who describes segments of a kind. Packages call it when they are initialised.
+func Register(kind string, d Describer) {
+	describers.Lock()
+	defer describers.Unlock()
+	if describers.of == nil {
+		describers.of = map[string]Describer{}
+	}
+	describers.of[kind] = d
+}
+
+// Describe says what is in a segment; nothing if its kind is not known in this program.
+func Describe(h *seg.Handle) []Part {
+	describers.RLock()
+	d := describers.of[h.Kind()]
+	describers.RUnlock()
+	if d == nil {
+		return nil
+	}
+	return d(h)
+}

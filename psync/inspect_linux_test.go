@@ -1,0 +1,163 @@
+package psync_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/go-multiproc/multiproc/internal/reexec"
+	"github.com/go-multiproc/multiproc/psync"
+	"github.com/go-multiproc/multiproc/shm"
+)
+
+func init() { helpers["holder"] = helperHolder }
+
+// helperHolder locks the named Mutex, says so, and unlocks it when told to.
+func helperHolder(args []string) int {
+	mu, err := psync.OpenMutex(args[0])
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println("open")
+	if err := mu.Lock(context.Background()); err != nil {
+		fmt.Println(err)
+		return 0
+	}
+	fmt.Println("held", mu.Fence())
+	bufio.NewReader(os.Stdin).ReadString('\n')
+	fmt.Println(mu.Unlock())
+	fmt.Println(mu.Unlock())
+	return 0
+}
+
+// An operator sees who holds a lock and who waits for it, and can take it away.
+func TestInspectAndForce(t *testing.T) {
+	name := fmt.Sprintf("inspected-%d", os.Getpid())
+	mu, err := psync.CreateMutex(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mu.Close()
+	defer psync.Remove(name)
+
+	status := func() (*shm.Status, shm.Part) {
+		t.Helper()
+		st, err := shm.Inspect(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(st.Parts) != 1 || st.Kind != "mutex" || st.Parts[0].What != "mutex" {
+			t.Fatalf("%+v", st)
+		}
+		return st, st.Parts[0]
+	}
+	if st, p := status(); len(st.Users) != 1 || st.Users[0].PID != os.Getpid() || len(p.Holders) != 0 || len(p.Waiters) != 0 || p.Abandoned {
+		t.Errorf("a fresh lock: %+v", st)
+	}
+	if err := psync.ForceUnlock(name); !errors.Is(err, psync.ErrNotHeld) {
+		t.Errorf("a free lock by force: %v", err)
+	}
+
+	holder := reexec.Start(t, "holder", nil, name)
+	holder.Line()
+	if got := holder.Line(); got != "held 1" {
+		t.Fatal(got)
+	}
+	waiter := reexec.Start(t, "holder", nil, name)
+	waiter.Line()
+	var p shm.Part
+	var st *shm.Status
+	for begin := time.Now(); len(p.Waiters) == 0; runtime.Gosched() {
+		if st, p = status(); time.Since(begin) > patience {
+			t.Fatalf("nobody is seen waiting: %+v", st)
+		}
+	}
+	if len(st.Users) != 3 {
+		t.Errorf("%d users, want 3: %+v", len(st.Users), st.Users)
+	}
+	if len(p.Holders) != 1 || p.Holders[0].PID != holder.Cmd.Process.Pid || !p.Holders[0].Alive {
+		t.Errorf("holders %+v, want %d", p.Holders, holder.Cmd.Process.Pid)
+	}
+	if len(p.Waiters) != 1 || p.Waiters[0].PID != waiter.Cmd.Process.Pid {
+		t.Errorf("waiters %+v, want %d", p.Waiters, waiter.Cmd.Process.Pid)
+	}
+
+	if err := psync.ForceUnlock(name); err != nil {
+		t.Fatal(err)
+	}
+	if got := waiter.Line(); got != psync.ErrOwnerDied.Error() {
+		t.Errorf("the waiter got %q", got)
+	}
+	if err := mu.Lock(t.Context()); !errors.Is(err, psync.ErrOwnerDied) {
+		t.Errorf("Lock after it: %v", err)
+	}
+	if _, p := status(); !p.Abandoned || len(p.Holders) != 0 {
+		t.Errorf("after it: %+v", p)
+	}
+	if err := mu.LockOrRecover(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if f := mu.Fence(); f <= 1 {
+		t.Errorf("the next hold has fence %d", f)
+	}
+	holder.Say("unlock")
+	if got := holder.Line(); got != psync.ErrLockLost.Error() {
+		t.Errorf("the former holder's Unlock returned %q", got)
+	}
+	if got := holder.Line(); got != psync.ErrNotHeld.Error() {
+		t.Errorf("the one after it %q", got)
+	}
+	if err := mu.Unlock(); err != nil {
+		t.Errorf("the next holder's Unlock: %v", err)
+	}
+	holder.Done()
+	waiter.Done()
+}
+
+// A holder that was killed is seen as dead until somebody comes by.
+func TestInspectDeadHolder(t *testing.T) {
+	name := fmt.Sprintf("inspected-dead-%d", os.Getpid())
+	mu, err := psync.CreateMutex(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mu.Close()
+	defer psync.Remove(name)
+	holder := reexec.Start(t, "holder", nil, name)
+	holder.Line()
+	holder.Line()
+	holder.Kill()
+	st, err := shm.Inspect(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h := st.Parts[0].Holders; len(h) != 1 || h[0].Alive || h[0].PID != 0 {
+		t.Errorf("holders: %+v", h)
+	}
+}
+
+func TestInspectWhatIsNotThere(t *testing.T) {
+	if _, err := shm.Inspect("no-such-segment"); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	name := fmt.Sprintf("inspected-segment-%d", os.Getpid())
+	s, err := shm.Create(name, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	defer shm.Remove(name)
+	st, err := shm.Inspect(name)
+	if err != nil || len(st.Parts) != 0 || len(st.Users) != 1 {
+		t.Errorf("%+v, %v", st, err)
+	}
+	if err := psync.ForceUnlock(name); !errors.Is(err, fs.ErrInvalid) {
+		t.Error(err)
+	}
+}
