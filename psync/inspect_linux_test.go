@@ -5,9 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"runtime"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,7 +19,13 @@ import (
 	"github.com/go-multiproc/multiproc/shm"
 )
 
-func init() { helpers["holder"] = helperHolder }
+func init() {
+	helpers["holder"] = helperHolder
+	helpers["force"] = func(args []string) int {
+		fmt.Println(psync.ForceUnlock(args[0]))
+		return 0
+	}
+}
 
 // helperHolder locks the named Mutex, says so, and unlocks it when told to.
 func helperHolder(args []string) int {
@@ -159,5 +168,62 @@ func TestInspectWhatIsNotThere(t *testing.T) {
 	}
 	if err := psync.ForceUnlock(name); !errors.Is(err, fs.ErrInvalid) {
 		t.Error(err)
+	}
+}
+
+// An operator's program that is killed while it takes the lock away leaves it taken away or
+// not, and nobody waiting for longer than a slice.
+func TestCrashPointsOfForce(t *testing.T) {
+	bin := crashBinary(t)
+	for _, label := range []string{"force.noted", "force.taken"} {
+		t.Run(label, func(t *testing.T) {
+			name := fmt.Sprintf("forced-%d", os.Getpid())
+			mu, err := psync.CreateMutex(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer mu.Close()
+			defer psync.Remove(name)
+			holder := reexec.Start(t, "holder", nil, name)
+			holder.Line()
+			holder.Line()
+			waiter := reexec.Start(t, "holder", nil, name)
+			waiter.Line()
+			for begin := time.Now(); ; runtime.Gosched() {
+				if st, err := shm.Inspect(name); err != nil || len(st.Parts[0].Waiters) == 1 {
+					break
+				}
+				if time.Since(begin) > patience {
+					t.Fatal("nobody is seen waiting")
+				}
+			}
+			cmd := exec.Command(bin, name)
+			cmd.Env = append(os.Environ(), "MULTIPROC_CRASH="+label+":1")
+			v := reexec.StartCmd(t, cmd, "force", nil)
+			io.Copy(io.Discard, v.Out)
+			v.Cmd.Wait()
+			if ws := v.Cmd.ProcessState.Sys().(syscall.WaitStatus); ws.Signal() != syscall.SIGKILL {
+				t.Fatalf("it did not die there: %v", ws)
+			}
+			died := time.Now()
+			want, unlocked := "held 2", "<nil>"
+			if label == "force.taken" {
+				want, unlocked = psync.ErrOwnerDied.Error(), psync.ErrLockLost.Error()
+				if got := waiter.Line(); got != want {
+					t.Errorf("the waiter got %q, want %q", got, want)
+				}
+				t.Logf("the waiter heard of it after %v", time.Since(died))
+			}
+			holder.Say("unlock")
+			if got := holder.Line(); got != unlocked {
+				t.Errorf("the holder's Unlock: %q, want %q", got, unlocked)
+			}
+			if label == "force.noted" {
+				if got := waiter.Line(); got != want {
+					t.Errorf("the waiter got %q, want %q", got, want)
+				}
+				waiter.Say("unlock")
+			}
+		})
 	}
 }

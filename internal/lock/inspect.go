@@ -53,11 +53,12 @@ func force(m *seg.Mapping, at int, w word) error {
 	// Said first, so that there is no moment at which the holder could take the loss for a mistake
 	// of its own.
 	lost.Store(w.token())
+	crash.At("force.noted")
 	if !word.CompareAndSwap(uint64(w), uint64(w.diedOn().renumbered())) {
 		lost.CompareAndSwap(w.token(), 0)
 		return errMoved
 	}
-	crash.At("lock.forced")
+	crash.At("force.taken")
 	mem.Wake(word, math.MaxInt32)
 	return nil
 }
