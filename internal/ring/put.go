@@ -1,0 +1,188 @@
+package ring
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/go-multiproc/multiproc/internal/crash"
+	"github.com/go-multiproc/multiproc/internal/mem"
+)
+
+// ErrTooLarge is returned for a message that is larger than the ring and the
+// overflow area allow.
+var ErrTooLarge = errors.New("queue: message too large")
+
+// An Outcome says what became of an attempt.
+type Outcome int
+
+// These are the outcomes.
+const (
+	Done    Outcome = iota
+	Full            // no room now
+	Empty           // no message now
+	Shut            // nothing comes, or goes, any more
+	Blocked         // the next message is being written by a process that has reserved its place
+)
+
+// A Writer puts messages behind the tail, which nobody sees before Publish.
+//
+// Preconditions: the producers' lock is held from Writer to Publish.
+type Writer struct {
+	r       *Ring
+	from, t Place
+}
+
+// Writer begins.
+func (r *Ring) Writer() Writer {
+	t := Place(r.tail.Load())
+	return Writer{r, t, t}
+}
+
+// Publish shows everybody what was added, in one step. It reports whether that was
+// anything.
+func (w *Writer) Publish() bool {
+	if w.t == w.from {
+		return false
+	}
+	crash.At("queue.put.written")
+	w.r.tail.Store(uint64(w.t))
+	crash.At("queue.put.published")
+	return true
+}
+
+// Add adds a message.
+func (w *Writer) Add(b []byte) (Outcome, error) {
+	if uint64(len(b)) > w.r.most {
+		return w.addBig(len(b), b, ready)
+	}
+	at, o, err := w.claim(w.r.wordsFor(uint64(len(b)), false))
+	if o != Done || err != nil {
+		return o, err
+	}
+	w.r.ring[at].Store(uint64(len(b)) << lengthShift)
+	w.r.ring[at+1].Store(uint64(ready))
+	from := (at + headWords) * wordSize
+	mem.Copy(w.r.data[from:from+uint64(len(b))], b)
+	return Done, nil
+}
+
+// Reserve adds a message of n bytes that this process is going to write, without
+// the lock, and then to Commit or Cancel.
+func (w *Writer) Reserve(n int) (Record, Outcome, error) {
+	s := reserved | state(w.r.token)<<tokenShift
+	before := w.t
+	if uint64(n) > w.r.most {
+		if o, err := w.addBig(n, nil, s); o != Done || err != nil {
+			return Record{}, o, err
+		}
+	} else {
+		at, o, err := w.claim(w.r.wordsFor(uint64(n), false))
+		if o != Done || err != nil {
+			return Record{}, o, err
+		}
+		w.r.ring[at].Store(uint64(n) << lengthShift)
+		w.r.ring[at+1].Store(uint64(s))
+	}
+	rec, err := w.r.record(before.plain(), w.t.plain())
+	return rec, Done, err
+}
+
+// claim finds room for a record, and moves on behind it.
+func (w *Writer) claim(words uint64) (at uint64, o Outcome, err error) {
+	r := w.r
+	if w.t.flag() {
+		return 0, Shut, nil
+	}
+	at = w.t.pos() & r.mask
+	pad := uint64(0)
+	if rest := r.words - at; rest < words {
+		pad = rest
+	}
+	seen := Place(r.headSeen.Load())
+	if !r.fits(seen, w.t, pad+words) {
+		h := Place(r.head.Load()).plain()
+		if h == seen {
+			return 0, Full, nil
+		}
+		if _, _, err := r.distance(h, w.from.plain()); err != nil {
+			return 0, Full, err
+		}
+		r.headSeen.Store(uint64(h))
+		if !r.fits(h, w.t, pad+words) {
+			return 0, Full, nil
+		}
+	}
+	if pad != 0 {
+		r.ring[at].Store(padFlag)
+		at = 0
+	}
+	w.t = w.t.plus(pad+words, 1)
+	return at, Done, nil
+}
+
+// fits reports whether so many words more fit behind t.
+func (r *Ring) fits(h, t Place, more uint64) bool {
+	words, messages := t.since(h)
+	return words+more <= r.words && messages < r.limit
+}
+
+// addBig adds a message whose bytes stand in the overflow area: b, or n bytes that
+// are to be written.
+func (w *Writer) addBig(n int, b []byte, s state) (Outcome, error) {
+	r := w.r
+	if n > len(r.over.data)/2 {
+		return Full, fmt.Errorf("%w: %d bytes; at most %d fit into this queue", ErrTooLarge, n, r.Largest())
+	}
+	before := w.t
+	start, end, ok := r.over.place(r.overHead.Load(), r.overTail.Load(), uint64(n))
+	if !r.over.holds(start, uint64(n)) {
+		return Full, damaged("the overflow area ends at %d", r.overTail.Load())
+	}
+	if w.t.flag() {
+		return Shut, nil
+	}
+	if !ok {
+		return Full, nil
+	}
+	at, o, err := w.claim(bigWords)
+	if o != Done || err != nil {
+		return o, err
+	}
+	size := uint64(len(r.over.data))
+	if err := r.over.allocate(int(start%size), int(end-start)); err != nil {
+		r.over.free(int(start%size), int(end-start))
+		w.t = before
+		return Full, err
+	}
+	crash.At("queue.put.allocated")
+	r.ring[at].Store(uint64(n)<<lengthShift | bigFlag)
+	r.ring[at+1].Store(uint64(s))
+	r.ring[at+headWords].Store(start)
+	mem.Copy(r.over.bytes(start, uint64(n)), b)
+	// Before the tail: who dies in between leaves a gap, which goes with the next
+	// big message that is taken, or with a sweep. The other way round the next
+	// producer would write over the message.
+	r.overTail.Store(end)
+	return Done, nil
+}
+
+// Commit shows everybody a message that was reserved.
+func (r *Ring) Commit(rec *Record) {
+	crash.At("queue.commit")
+	r.setState(rec, ready)
+}
+
+// Cancel gives a reservation up. The place is passed over.
+func (r *Ring) Cancel(rec *Record) { r.setState(rec, done) }
+
+// Shut lets nothing in any more. It reports whether that is new.
+//
+// Preconditions: the producers' lock is held.
+func (r *Ring) Shut() bool {
+	t := Place(r.tail.Load())
+	if t.flag() {
+		return false
+	}
+	r.tail.Store(uint64(t | shut))
+	return true
+}
