@@ -3,6 +3,7 @@ package ring
 import (
 	"fmt"
 	"math"
+	"sync/atomic"
 
 	"github.com/go-multiproc/multiproc/internal/mem"
 	"github.com/go-multiproc/multiproc/internal/seg"
@@ -19,7 +20,8 @@ import (
 //	    24    8  page size that the overflow area counts in
 //	    32    8  largest number of deliveries; 0: any
 //	    40    8  number of process slots
-//	    48   80  zero
+//	    48    8  1: a large message has waited for room
+//	    56   72  zero
 //	   128   64  producers' lock
 //	   192    8  the head, as a producer last saw it
 //	   200    8  overflow: position behind what is in use, in bytes
@@ -53,10 +55,11 @@ const (
 
 	slotsOffset = 1024
 	slotSize    = 64
-	slotCount   = 1024
+	// Slots is how many processes can take messages from a ring at a time.
+	Slots = 1024
 
 	// ControlSize is the size of the control block.
-	ControlSize = slotsOffset + slotCount*slotSize
+	ControlSize = slotsOffset + Slots*slotSize
 )
 
 // A Geometry is what a ring was made with.
@@ -76,7 +79,7 @@ const (
 
 // Init fills the control block of a new ring. meta is zero.
 func (g Geometry) Init(meta []byte) {
-	for i, v := range []int{g.Bytes, g.Capacity, g.Overflow, g.Page, g.MaxDeliveries, slotCount} {
+	for i, v := range []int{g.Bytes, g.Capacity, g.Overflow, g.Page, g.MaxDeliveries, Slots} {
 		seg.WordOf(meta[8*i:]).Store(uint64(v))
 	}
 }
@@ -101,8 +104,8 @@ func ReadGeometry(meta []byte) (Geometry, error) {
 		return Geometry{}, damaged("an overflow area of %d bytes in pages of %d", overflow, page)
 	case deliveries > deliveriesMax:
 		return Geometry{}, damaged("a limit of %d deliveries", deliveries)
-	case slots != slotCount:
-		return Geometry{}, damaged("%d process slots; this version has %d", slots, slotCount)
+	case slots != Slots:
+		return Geometry{}, damaged("%d process slots; this version has %d", slots, Slots)
 	}
 	return Geometry{int(bytes), int(capacity), int(overflow), int(page), int(deliveries)}, nil
 }
@@ -125,9 +128,10 @@ type Ring struct {
 	head, next, returned, dropped *mem.Uint64
 	tailSeen                      *mem.Uint64
 	overTail, overHead            *mem.Uint64
+	large                         *mem.Uint64
 	slotsUsed                     *mem.Uint64
 	slots                         []slot
-	mine                          int // own slot, or -1; under the consumers' lock
+	mine                          atomic.Int32 // own slot, counted from 1; 0: none yet
 }
 
 // Memory is where a ring is.
@@ -137,11 +141,11 @@ type Memory struct {
 	Data  []byte // the ring's bytes
 	Slots int
 
-	Over     []byte                            // the overflow area
-	Allocate func(off, n int) error            // puts memory behind a part of it
-	Free     func(off, n int)                  // takes it away
-	Token    uint64                            // of this process
-	Alive    func(token uint64) bool           // of other processes
+	Over     []byte                  // the overflow area
+	Allocate func(off, n int) error  // puts memory behind a part of it
+	Free     func(off, n int)        // takes it away
+	Token    uint64                  // of this process
+	Alive    func(token uint64) bool // of other processes
 }
 
 // New is a ring with the geometry in the memory.
@@ -150,7 +154,8 @@ func New(g Geometry, m Memory) *Ring {
 		ring: m.Ring, data: m.Data, words: uint64(len(m.Ring)), mask: uint64(len(m.Ring)) - 1,
 		limit: countLimit, max: g.MaxDeliveries,
 		over:  overflow{data: m.Over, page: uint64(g.Page), allocate: m.Allocate, free: m.Free},
-		token: m.Token, alive: m.Alive, mine: -1,
+		token: m.Token, alive: m.Alive,
+		large:    m.Word(48),
 		headSeen: m.Word(192), overTail: m.Word(200), tail: m.Word(256),
 		tailSeen: m.Word(448), next: m.Word(456), returned: m.Word(464), overHead: m.Word(472),
 		slotsUsed: m.Word(480), dropped: m.Word(488), head: m.Word(512),

@@ -59,11 +59,7 @@ func (rd *Reader) Lease() (rec Record, deliveries int) {
 	r := rd.r
 	rec = rd.cur
 	if !rd.behind {
-		// What was passed over before is given back with it.
-		if rd.h != rd.from {
-			rd.h = rec.from | rd.h&behind
-			rd.from = rd.h // the next store of the head shows it
-		}
+		_, _ = rd.Publish() // what was passed over
 		rd.fallBehind()
 	}
 	s := r.state(&rec).leasedBy(r.token)

@@ -120,6 +120,32 @@ func (w *Writer) claim(words uint64) (at uint64, o Outcome, err error) {
 	return at, Done, nil
 }
 
+// Large says that a message of n bytes is about to wait for room. Producers with
+// small messages wait for something else than it: what is room for one of them is
+// not for it. So once it has waited, each of them has to be told.
+func (r *Ring) Large(n int) {
+	if uint64(n) > r.words*wordSize/64 && r.large.Load() == 0 {
+		r.large.Store(1)
+	}
+}
+
+// Mixed reports whether a large message has waited.
+func (r *Ring) Mixed() bool { return r.large.Load() != 0 }
+
+// RoomFor reports whether a message of n bytes may fit now, or never will again,
+// without the lock.
+func (r *Ring) RoomFor(n int) bool {
+	t, h := Place(r.tail.Load()), Place(r.head.Load())
+	if t.flag() {
+		return true
+	}
+	if uint64(n) > r.most {
+		_, _, ok := r.over.place(r.overHead.Load(), r.overTail.Load(), uint64(n))
+		return ok && r.fits(h, t, bigWords)
+	}
+	return r.fits(h, t, r.wordsFor(uint64(n), false))
+}
+
 // fits reports whether so many words more fit behind t.
 func (r *Ring) fits(h, t Place, more uint64) bool {
 	words, messages := t.since(h)

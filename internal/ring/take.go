@@ -94,8 +94,8 @@ func (rd *Reader) skip(rec *Record) {
 // endOf is where the overflow area is free again behind a big message.
 func (r *Ring) endOf(rec *Record) uint64 { return rec.start + r.over.pages(rec.len) }
 
-// Took says that the message is the caller's, and that one more has to be told by
-// Register's slot. Its bytes are no longer to be looked at after Publish.
+// Took says that the message is the caller's, who owes a TaskDone for it; Register
+// was called before. Its bytes are no longer to be looked at after Publish.
 func (rd *Reader) Took() {
 	r, rec := rd.r, &rd.cur
 	if !rd.behind {
@@ -110,12 +110,37 @@ func (rd *Reader) Took() {
 	crash.At("queue.get.owing")
 	r.setState(rec, done)
 	crash.At("queue.get.done")
+	rd.moved()
+}
+
+// Drop takes the message away without anybody to owe for it. It is gone with Publish.
+func (rd *Reader) Drop() {
+	r, rec := rd.r, &rd.cur
+	if !rd.behind {
+		rd.skip(rec)
+		return
+	}
+	r.setState(rec, done)
+	rd.moved()
+}
+
+// moved moves next over the message.
+func (rd *Reader) moved() {
 	if !rd.old {
-		rd.h = rec.to | behind
-		r.next.Store(uint64(rec.to))
+		rd.h = rd.cur.to | behind
+		rd.r.next.Store(uint64(rd.cur.to))
 	}
 	rd.taken++
 }
+
+// CountDropped counts a message that was dropped for lack of room.
+func (r *Ring) CountDropped() { r.dropped.Add(1) }
+
+// Dropped is how many messages were dropped.
+func (r *Ring) Dropped() uint64 { return r.dropped.Load() }
+
+// Behind reports whether anything is leased.
+func (rd *Reader) Behind() bool { return rd.behind }
 
 // Publish makes room of what was taken. It reports whether there is more of it now.
 func (rd *Reader) Publish() (room bool, err error) {
@@ -210,17 +235,6 @@ func (r *Ring) Peek() bool {
 		h = Place(r.next.Load())
 	}
 	return t.flag() || t.count() != h.count()
-}
-
-// Room reports whether a small message may fit, or will never again, without the
-// lock.
-func (r *Ring) Room() bool {
-	t := Place(r.tail.Load())
-	if t.flag() {
-		return true
-	}
-	words, messages := t.since(Place(r.head.Load()))
-	return words < r.words && messages < r.limit
 }
 
 // Len is the number of messages that wait: those that are leased do not. It takes

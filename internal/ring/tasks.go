@@ -23,23 +23,15 @@ var ErrSlots = errors.New("queue: 1024 processes take messages from it, or died 
 //
 // Preconditions: the consumers' lock is held.
 func (r *Ring) Register() error {
-	if r.mine >= 0 {
+	if r.mine.Load() != 0 {
+		return nil
+	}
+	if r.find() != 0 {
 		return nil
 	}
 	used := int(min(r.slotsUsed.Load(), uint64(len(r.slots))))
 	free := -1
-	for i := range used {
-		switch r.slots[i].token.Load() {
-		case r.token: // this process closed its handle and opened another
-			r.mine = i
-			return nil
-		case 0:
-			if free < 0 {
-				free = i
-			}
-		}
-	}
-	if free < 0 && used < len(r.slots) {
+	if used < len(r.slots) {
 		free = used
 		r.slotsUsed.Store(uint64(used + 1))
 	}
@@ -53,21 +45,23 @@ func (r *Ring) Register() error {
 		return ErrSlots
 	}
 	r.slots[free].token.Store(r.token)
-	r.mine = free
+	r.mine.Store(int32(free) + 1)
 	return nil
 }
 
 // owe counts what this process takes.
-func (r *Ring) owe(n uint32) { r.slots[r.mine].owed.Add(uint64(n)) }
+func (r *Ring) owe(n uint32) { r.slots[r.mine.Load()-1].owed.Add(uint64(n)) }
 
 // TaskDone says that one of the messages that this process took is dealt with. It
 // reports whether everything may be finished now.
 func (r *Ring) TaskDone() (idle bool, err error) {
-	mine := r.slotOfOwn()
-	if mine < 0 {
-		return false, ErrNotTaken
+	mine := r.mine.Load()
+	if mine == 0 {
+		if mine = r.find(); mine == 0 {
+			return false, ErrNotTaken
+		}
 	}
-	owed := r.slots[mine].owed
+	owed := r.slots[mine-1].owed
 	for {
 		n := owed.Load()
 		if n == 0 {
@@ -79,15 +73,16 @@ func (r *Ring) TaskDone() (idle bool, err error) {
 	}
 }
 
-// slotOfOwn is mine, for who does not hold the lock.
-func (r *Ring) slotOfOwn() int {
+// find looks for the slot that this process has by way of another handle.
+func (r *Ring) find() int32 {
 	used := int(min(r.slotsUsed.Load(), uint64(len(r.slots))))
 	for i := range used {
 		if r.slots[i].token.Load() == r.token {
-			return i
+			r.mine.Store(int32(i) + 1)
+			break
 		}
 	}
-	return -1
+	return r.mine.Load()
 }
 
 func (r *Ring) drained() bool {

@@ -24,7 +24,7 @@ func New(s Spec) (*Handle, error) {
 		return nil, err
 	}
 	defer unix.Close(fd)
-	if err := allocate(fd, foot.fileSize, true); err != nil {
+	if err := s.allocate(fd, foot, true); err != nil {
 		return nil, err
 	}
 	if err := sys.SealSize(fd); err != nil {
@@ -65,7 +65,7 @@ func Create(name string, s Spec, o Options) (*Handle, error) {
 	if err := unix.Fchmod(fd, uint32(mode.Perm())); err != nil {
 		return nil, &fs.PathError{Op: "chmod", Path: path, Err: err}
 	}
-	if err := allocate(fd, foot.fileSize, isTmpfs(fd)); err != nil {
+	if err := s.allocate(fd, foot, isTmpfs(fd)); err != nil {
 		return nil, fmt.Errorf("create %s: %w", path, err)
 	}
 	m, err := s.build(fd, foot)
@@ -146,20 +146,32 @@ const (
 	maxStep   = 256 << 20 // how much is taken between two looks
 )
 
-// allocate puts memory behind all n bytes of fd now. A page that cannot be had
-// later would be a SIGBUS for whoever touches it; and fallocate on a memfd does
-// not fail when memory runs out, it goes on until the OOM killer shoots somebody.
-// So what is free is looked at first, and, since others take memory too, again
-// with every step.
-func allocate(fd int, n int64, memory bool) error {
-	step := int64(maxStep)
-	for off := int64(0); off < n; {
+// allocate puts memory behind all of a new file but its sparse part.
+func (s Spec) allocate(fd int, foot *footer, memory bool) error {
+	if s.Sparse == 0 {
+		return allocate(fd, 0, foot.fileSize, memory)
+	}
+	if err := allocate(fd, 0, foot.dataSize-int64(s.Sparse), memory); err != nil {
+		return err
+	}
+	// This also makes the file as long as it is to be.
+	return allocate(fd, foot.dataSize, foot.fileSize, memory)
+}
+
+// allocate puts memory behind the bytes of fd from off to end now. A page that
+// cannot be had later would be a SIGBUS for whoever touches it; and fallocate on a
+// memfd does not fail when memory runs out, it goes on until the OOM killer shoots
+// somebody. So what is free is looked at first, and, since others take memory too,
+// again with every step.
+func allocate(fd int, off, end int64, memory bool) error {
+	step, n := int64(maxStep), end-off
+	for off < end {
 		if memory && n >= unchecked {
-			if free, by := sys.FreeMemory(); n-off > free {
-				return fmt.Errorf("%w: %d more bytes of %d needed, %d free (%s)", ErrNoSpace, n-off, n, free, by)
+			if free, by := sys.FreeMemory(); end-off > free {
+				return fmt.Errorf("%w: %d more bytes of %d needed, %d free (%s)", ErrNoSpace, end-off, n, free, by)
 			}
 		}
-		part := min(step, n-off)
+		part := min(step, end-off)
 		err := sys.Fallocate(fd, off, part)
 		if errors.Is(err, unix.EINTR) {
 			// A signal undid it. Less may be done before the next one.

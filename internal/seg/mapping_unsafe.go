@@ -33,3 +33,13 @@ func (m *Mapping) Word(off int) *mem.Uint64 {
 func WordOf(b []byte) *mem.Uint64 {
 	return (*mem.Uint64)(unsafe.Pointer(unsafe.SliceData(b[:8])))
 }
+
+// Words is the n 64-bit words from an offset of the file on.
+//
+// Safety: as for Word.
+func (m *Mapping) Words(off, n int) []mem.Uint64 {
+	if off%8 != 0 {
+		panic("seg: misaligned words")
+	}
+	return unsafe.Slice((*mem.Uint64)(unsafe.Pointer(unsafe.SliceData(m.all[off:off+8*n]))), n)
+}

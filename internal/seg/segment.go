@@ -21,6 +21,10 @@ type Spec struct {
 	Data  int    // bytes at offset 0
 	Meta  int    // bytes of bookkeeping, which start on a cache line
 
+	// Sparse is how many bytes at the end of the data, whole pages, get no memory
+	// yet; see [Mapping.Allocate]. Who touches them before may be killed for it.
+	Sparse int
+
 	// Init fills both areas, which are zero, before anybody else can see them.
 	// It may be nil.
 	Init func(data, meta []byte)

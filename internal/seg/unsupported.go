@@ -52,3 +52,9 @@ func Stat(name string, o Options) (Info, error) { return Info{}, errUnsupported 
 
 // File returns zeros.
 func (h *Handle) File() (id struct{ Dev, Ino uint64 }) { return id }
+
+// Allocate returns errors.ErrUnsupported.
+func (m *Mapping) Allocate(off, n int) error { return errUnsupported }
+
+// Free does nothing.
+func (m *Mapping) Free(off, n int) {}

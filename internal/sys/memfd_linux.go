@@ -52,6 +52,15 @@ func Fallocate(fd int, off, n int64) error {
 	return os.NewSyscallError("fallocate", unix.Fallocate(fd, 0, off, n))
 }
 
+// PunchHole takes the memory or disk space away from the whole pages in the bytes
+// [off, off+n) of fd, which read as zeros afterwards. The size stays.
+func PunchHole(fd int, off, n int64) error {
+	return IgnoringEINTR(func() error {
+		err := unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
+		return os.NewSyscallError("fallocate(PUNCH_HOLE)", err)
+	})
+}
+
 // Reopen opens the file behind fd once more, for reading and writing, as an
 // open file description of its own: nothing that is done to fd, no dup, no
 // inheritance and no mapping, refers to it.

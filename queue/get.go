@@ -1,0 +1,224 @@
+package queue
+
+import (
+	"context"
+	"runtime"
+
+	"github.com/go-multiproc/multiproc/internal/crash"
+	"github.com/go-multiproc/multiproc/internal/eventcount"
+	"github.com/go-multiproc/multiproc/internal/lock"
+	"github.com/go-multiproc/multiproc/internal/mem"
+	"github.com/go-multiproc/multiproc/internal/ring"
+)
+
+// getNow takes a message if there is one, into dst, whose length it must have; or, if
+// dst is nil, into memory of its own.
+func (q *core) getNow(ctx context.Context, dst []byte) ([]byte, bool, error) {
+	if err := q.consumers.Lock(ctx, lock.Scoped); err != nil {
+		return nil, false, explain(err)
+	}
+	return q.getLocked(dst)
+}
+
+func (q *core) tryGet(dst []byte) ([]byte, bool, error) {
+	ok, err := q.lockFor(q.consumers, moment)
+	if !ok || err != nil {
+		return nil, false, err
+	}
+	return q.getLocked(dst)
+}
+
+// getLocked takes a message and gives the consumers' lock back.
+func (q *core) getLocked(dst []byte) ([]byte, bool, error) {
+	if err := q.r.Register(); err != nil {
+		_ = q.consumers.Unlock()
+		return nil, false, err
+	}
+	rd := q.r.Reader()
+	if rd.Behind() {
+		q.sweepNowAndThenLocked()
+		rd = q.r.Reader()
+	}
+	rec, o, err := rd.Next()
+	got := o == ring.Done && err == nil
+	var size error
+	if got {
+		if dst == nil {
+			dst = make([]byte, rec.Len())
+		} else if len(dst) != rec.Len() {
+			size = wrongSize(rec.Len(), len(dst))
+		}
+		mem.Copy(dst, q.r.Payload(rec))
+		crash.At("queue.get.copied")
+		rd.Took()
+	}
+	room, e := rd.Publish()
+	if err == nil {
+		err = e
+	}
+	q.order.acquire()
+	if e := q.consumers.Unlock(); e != nil && err == nil {
+		err = explain(e)
+	}
+	if room {
+		q.roomMade()
+		if !got { // a reservation that was given up is out of the way
+			q.idle.Broadcast()
+		}
+	}
+	if err == nil {
+		err = size
+	}
+	runtime.KeepAlive(q) // with the handle goes the memory
+	return dst, got && err == nil, result(o, err)
+}
+
+// get takes a message, and waits for one as long as ctx allows. dst is as in getNow.
+func (q *core) get(ctx context.Context, dst []byte) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	b, ok, err := q.getNow(ctx, dst)
+	if ok || err != nil {
+		return b, err
+	}
+	n := len(dst)
+	var late []byte
+	err = q.awaitMessage(ctx, func() (bool, error) {
+		var into []byte
+		if n > 0 {
+			into = make([]byte, n)
+		}
+		b, ok, err := q.getNow(ctx, into)
+		late = b
+		return ok, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if n > 0 {
+		copy(dst, late)
+		return dst, nil
+	}
+	return late, nil
+}
+
+// awaitMessage waits until try, which takes a message, is done.
+func (q *core) awaitMessage(ctx context.Context, try func() (bool, error)) error {
+	err := q.notEmpty.Wait(ctx, eventcount.Wanted{
+		Try: func() (bool, error) {
+			if !q.r.Peek() {
+				return false, nil
+			}
+			return try()
+		},
+		Dead: q.sweep, Handle: q.h,
+	})
+	return explain(err)
+}
+
+// getMany calls f with the payloads of up to n messages, under one lock. If f returns
+// false, that one and what follows stay.
+func (q *core) getMany(ctx context.Context, n int, f func(i int, payload []byte) error) (int, error) {
+	if err := q.consumers.Lock(ctx, lock.Scoped); err != nil {
+		return 0, explain(err)
+	}
+	if err := q.r.Register(); err != nil {
+		_ = q.consumers.Unlock()
+		return 0, err
+	}
+	rd := q.r.Reader()
+	if rd.Behind() {
+		q.sweepNowAndThenLocked()
+		rd = q.r.Reader()
+	}
+	i := 0
+	var o ring.Outcome
+	var err error
+	for i < n {
+		var rec *ring.Record
+		if rec, o, err = rd.Next(); o != ring.Done || err != nil {
+			break
+		}
+		if e := f(i, q.r.Payload(rec)); e != nil && err == nil {
+			err = e
+		}
+		rd.Took()
+		if err != nil {
+			break
+		}
+		i++
+	}
+	room, e := rd.Publish()
+	if err == nil {
+		err = e
+	}
+	q.order.acquire()
+	if e := q.consumers.Unlock(); e != nil && err == nil {
+		err = explain(e)
+	}
+	switch {
+	case room && i == 1:
+		q.roomMade()
+	case room:
+		q.notFull.Broadcast()
+	}
+	if i > 0 && o == ring.Shut {
+		o = ring.Done // the next call will tell
+	}
+	runtime.KeepAlive(q)
+	return i, result(o, err)
+}
+
+// drop takes away what waits to be taken.
+func (q *core) drop(ctx context.Context) (n int, err error) {
+	if err := q.consumers.Lock(ctx, lock.Scoped); err != nil {
+		return 0, explain(err)
+	}
+	rd := q.r.Reader()
+	var o ring.Outcome
+	for {
+		if _, o, err = rd.Next(); o != ring.Done || err != nil {
+			break
+		}
+		rd.Drop()
+		n++
+	}
+	if _, e := rd.Publish(); err == nil {
+		err = e
+	}
+	if e := q.consumers.Unlock(); e != nil && err == nil {
+		err = explain(e)
+	}
+	q.moved()
+	runtime.KeepAlive(q)
+	return n, err
+}
+
+// ready reports whether get would return at once.
+func (q *core) ready() bool {
+	if q.h.Closed() {
+		return true
+	}
+	if !q.r.Peek() {
+		return false
+	}
+	// It may be a message that is still being written, or one that somebody has found to be
+	// gone meanwhile. Whoever has the lock is taking it.
+	ok, err := q.consumers.TryLock(lock.Scoped)
+	if err != nil {
+		return true
+	}
+	if !ok {
+		return false
+	}
+	rd := q.r.Reader()
+	_, o, err := rd.Next()
+	room, _ := rd.Publish()
+	_ = q.consumers.Unlock()
+	if room {
+		q.roomMade()
+		q.idle.Broadcast()
+	}
+	return o == ring.Done || o == ring.Shut || err != nil
+}

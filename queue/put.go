@@ -1,0 +1,239 @@
+package queue
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"runtime"
+	"time"
+
+	"github.com/go-multiproc/multiproc/internal/eventcount"
+	"github.com/go-multiproc/multiproc/internal/lock"
+	"github.com/go-multiproc/multiproc/internal/ring"
+)
+
+// moment is how long a method that does not wait waits for one who is in the middle of
+// a Put or Get.
+const moment = 5 * time.Millisecond
+
+func timeout(d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), d)
+}
+
+// put adds a message, and waits for room as long as ctx allows. It does not keep b.
+func (q *core) put(ctx context.Context, b []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ok, err := q.putNow(ctx, b)
+	if ok || err != nil {
+		return err
+	}
+	// The copy is for the compiler: it keeps b of those who need not wait off the heap.
+	late := bytes.Clone(b)
+	return q.awaitRoom(ctx, len(late), func() (bool, error) { return q.putNow(ctx, late) })
+}
+
+// putNow adds a message if there is room.
+func (q *core) putNow(ctx context.Context, b []byte) (bool, error) {
+	if err := q.producers.Lock(ctx, lock.Scoped); err != nil {
+		return false, explain(err)
+	}
+	return q.putLocked(b)
+}
+
+// putLocked adds a message and gives the producers' lock back.
+func (q *core) putLocked(b []byte) (bool, error) {
+	w := q.r.Writer()
+	o, err := w.Add(b)
+	q.order.release()
+	published := w.Publish()
+	if o == ring.Full {
+		q.r.Large(len(b))
+	}
+	if e := q.producers.Unlock(); e != nil && err == nil {
+		err = explain(e)
+	}
+	if published {
+		q.notEmpty.Notify()
+	}
+	runtime.KeepAlive(q) // with the handle goes the memory
+	return o == ring.Done, result(o, err)
+}
+
+// result is the error of an outcome.
+func result(o ring.Outcome, err error) error {
+	if err != nil {
+		return explain(err)
+	}
+	if o == ring.Shut {
+		return ErrClosed
+	}
+	return nil
+}
+
+func (q *core) tryPut(b []byte) (bool, error) {
+	ok, err := q.lockFor(q.producers, moment)
+	if !ok || err != nil {
+		return false, err
+	}
+	return q.putLocked(b)
+}
+
+// putMany adds messages in order, as many as there is room for, under one lock, and
+// shows them in one step.
+func (q *core) putMany(ctx context.Context, bs [][]byte) (n int, err error) {
+	if err := q.producers.Lock(ctx, lock.Scoped); err != nil {
+		return 0, explain(err)
+	}
+	w := q.r.Writer()
+	o := ring.Done
+	for n < len(bs) {
+		if o, err = w.Add(bs[n]); o != ring.Done || err != nil {
+			break
+		}
+		n++
+	}
+	q.order.release()
+	w.Publish()
+	if o == ring.Full {
+		q.r.Large(len(bs[n]))
+	}
+	if e := q.producers.Unlock(); e != nil && err == nil {
+		err = explain(e)
+	}
+	switch {
+	case n == 1:
+		q.notEmpty.Notify()
+	case n > 1:
+		q.notEmpty.Broadcast()
+	}
+	runtime.KeepAlive(q)
+	return n, result(o, err)
+}
+
+// awaitRoom waits until try, which needs room for n bytes, is done.
+func (q *core) awaitRoom(ctx context.Context, n int, try func() (bool, error)) error {
+	err := q.notFull.Wait(ctx, eventcount.Wanted{
+		Try: try, Ready: func() bool { return q.r.RoomFor(n) }, Dead: q.sweep, Handle: q.h,
+	})
+	return explain(err)
+}
+
+// roomMade tells producers that there is more room.
+func (q *core) roomMade() {
+	if q.r.Mixed() {
+		q.notFull.Broadcast()
+	} else {
+		q.notFull.Notify()
+	}
+}
+
+// sweep looks for what dead processes have left behind. It is called by those who wait,
+// at the end of a slice.
+func (q *core) sweep() {
+	ok, err := q.consumers.TryLock(lock.Scoped)
+	if !ok || err != nil {
+		return
+	}
+	q.sweepLocked()
+	// A producer that died in a Put of a big message left a gap.
+	ok, err = q.producers.TryLock(lock.Scoped)
+	if ok && err == nil {
+		if more, err := q.r.SweepOverflow(); more && err == nil {
+			defer q.notFull.Broadcast()
+		}
+		_ = q.producers.Unlock()
+	}
+	_ = q.consumers.Unlock()
+}
+
+// sweepLocked looks for leases and reservations of the dead.
+//
+// Preconditions: the consumers' lock is held.
+func (q *core) sweepLocked() {
+	q.swept.Store(time.Now().UnixNano())
+	found, err := q.r.Sweep(q.bury)
+	if err != nil && !errors.Is(err, errBusy) {
+		return // whoever takes the next message will hear of it
+	}
+	switch {
+	case found.Passed || found.Returned > 1:
+		q.notEmpty.Broadcast()
+	case found.Returned == 1:
+		q.notEmpty.Notify()
+	}
+	if found.Room {
+		q.notFull.Broadcast()
+		q.idle.Broadcast()
+	}
+}
+
+// sweepEvery is how often those who never wait look for the dead, while something is
+// leased.
+const sweepEvery = 25 * time.Millisecond
+
+// sweepNowAndThenLocked is for those who never wait.
+//
+// Preconditions: the consumers' lock is held, and something is leased.
+func (q *core) sweepNowAndThenLocked() {
+	if time.Now().UnixNano()-q.swept.Load() > int64(sweepEvery) {
+		q.sweepLocked()
+	}
+}
+
+// errBusy says that the dead letters are in somebody's hands who was stopped.
+var errBusy = errors.New("queue: dead letters are not available now")
+
+// bury puts a message among the dead letters. If there is no room, the oldest ones go.
+//
+// Preconditions: the consumers' lock is held.
+func (q *core) bury(payload []byte, _ int) error {
+	d := q.dead
+	if d == nil {
+		return nil
+	}
+	for {
+		ok, err := d.tryPut(payload)
+		if ok || err != nil {
+			return err
+		}
+		ok, err = d.lockFor(d.consumers, moment)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return errBusy
+		}
+		rd := d.r.Reader()
+		_, o, err := rd.Next()
+		dropped := o == ring.Done && err == nil
+		if dropped {
+			rd.Drop()
+			d.r.CountDropped()
+		}
+		if _, e := rd.Publish(); err == nil {
+			err = e
+		}
+		_ = d.consumers.Unlock()
+		if err != nil {
+			return err
+		}
+		if !dropped {
+			return errBusy
+		}
+	}
+}
+
+// shutdown lets nothing in any more.
+func (q *core) shutdown() error {
+	if err := q.producers.Lock(context.Background(), lock.Scoped); err != nil {
+		return explain(err)
+	}
+	q.r.Shut()
+	err := q.producers.Unlock()
+	q.notEmpty.Broadcast()
+	q.notFull.Broadcast()
+	q.idle.Broadcast()
+	return explain(err)
+}
