@@ -82,10 +82,15 @@ func TestInspectAndForce(t *testing.T) {
 	waiter.Line()
 	var p shm.Part
 	var st *shm.Status
-	for begin := time.Now(); len(p.Waiters) == 0; runtime.Gosched() {
+	begin := time.Now()
+	for len(p.Waiters) == 0 || p.HeldFor < 10*time.Millisecond || p.WaitedFor < 10*time.Millisecond {
 		if st, p = status(); time.Since(begin) > patience {
-			t.Fatalf("nobody is seen waiting: %+v", st)
+			t.Fatalf("nobody is seen waiting, or not for how long: %+v", st)
 		}
+		runtime.Gosched()
+	}
+	if most := time.Since(begin) + time.Second; p.HeldFor > most || p.WaitedFor > most {
+		t.Errorf("held for %v, waited for for %v; that began only %v ago", p.HeldFor, p.WaitedFor, time.Since(begin))
 	}
 	if len(st.Users) != 3 {
 		t.Errorf("%d users, want 3: %+v", len(st.Users), st.Users)
@@ -114,6 +119,9 @@ func TestInspectAndForce(t *testing.T) {
 	}
 	if f := mu.Fence(); f <= 1 {
 		t.Errorf("the next hold has fence %d", f)
+	}
+	if _, p := status(); p.HeldFor != 0 || p.WaitedFor != 0 {
+		t.Errorf("a new hold that nobody waits for: %+v", p)
 	}
 	holder.Say("unlock")
 	if got := holder.Line(); got != psync.ErrLockLost.Error() {

@@ -25,6 +25,8 @@ func Inspect(h *seg.Handle, off int, what string) (p inspect.Part, ok bool) {
 func InspectAt(m *seg.Mapping, at int, what string) inspect.Part {
 	w := word(m.Word(at).Load())
 	p := inspect.Part{What: what, Words: []int{at}, Abandoned: w.abandoned()}
+	n := notesAt(m, at)
+	p.HeldSince, p.WaitedSince = n.heldFrom(w), n.waitedFrom(m)
 	if w.held() {
 		p.Owners = []inspect.Owner{{Token: w.token(), N: 1}}
 		p.Force = func() error { return force(m, at, w) }

@@ -63,7 +63,13 @@ func At(h *seg.Handle, off int) *Mutex {
 	m := h.Mapping()
 	at := m.MetaOffset() + off
 	w := m.Word(at)
-	q := m.Local(at, func() any { return newQueue(m, w) }).(*queue)
+	q := m.Local(at, func() any {
+		q := newQueue(m, w)
+		if !mem.Explored {
+			q.notes = notesAt(m, at)
+		}
+		return q
+	}).(*queue)
 	return &Mutex{
 		word: w, fence: fencePointer(m.Word(at + fenceOffset)),
 		own: word(m.Token()) << tokenShift, h: h, q: q, off: at,

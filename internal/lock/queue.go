@@ -47,8 +47,9 @@ var manyCPUs = runtime.NumCPU() > 1
 // that wait for it, whichever handle they came by, in order of arrival.
 type queue struct {
 	raceWord
-	m    *seg.Mapping
-	word *mem.Uint64
+	m     *seg.Mapping
+	word  *mem.Uint64
+	notes *notes // nil: nothing is written down
 
 	spinning atomic.Bool  // one goroutine spins at a time
 	starving atomic.Int32 // how many here have lost their patience
@@ -66,6 +67,7 @@ type waiter struct {
 	ready      chan struct{} // gets one value for each time it is taken out
 	mender     bool          // has nothing to wait for when the lock is not abandoned
 	queued     bool
+	came       time.Time
 	prev, next *waiter
 }
 
@@ -128,10 +130,10 @@ func (q *queue) wait(ctx context.Context, h *seg.Handle, mender bool, try attemp
 		return err
 	}
 
-	me := &waiter{ready: make(chan struct{}, 1), mender: mender}
+	me := &waiter{ready: make(chan struct{}, 1), mender: mender, came: time.Now()}
 	q.enter(me, false)
 	woken := false // by somebody who counts on it that the word is looked after
-	came, starving := time.Now(), false
+	starving := false
 	defer func() {
 		if starving {
 			q.fed()
@@ -159,7 +161,7 @@ func (q *queue) wait(ctx context.Context, h *seg.Handle, mender bool, try attemp
 		case again:
 			continue
 		}
-		if woken && !starving && !mender && mem.Elapsed(came, patience) {
+		if woken && !starving && !mender && mem.Elapsed(me.came, patience) {
 			starving = true
 			q.starving.Add(1)
 		}
@@ -331,6 +333,9 @@ func (q *queue) sleep(ended chan<- struct{}) {
 		q.mu.Lock()
 		if q.first == nil || q.suspended {
 			q.asleep = nil
+			if q.notes != nil {
+				q.notes.gone(q.m)
+			}
 			q.mu.Unlock()
 			if woken {
 				// It may have been meant for somebody elsewhere. Whatever the word
@@ -371,9 +376,23 @@ func (q *queue) sleep(ended chan<- struct{}) {
 			continue
 		}
 		slice = min(2*slice, maxSlice)
-		if w := q.load(); w.held() && w.token() != q.m.Token() {
+		w = q.load()
+		q.note(w)
+		if w.held() && w.token() != q.m.Token() {
 			q.bury(w)
 		}
+	}
+}
+
+// note writes down for an operator what a slice's end has shown.
+func (q *queue) note(w word) {
+	if q.notes == nil {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.first != nil && !q.suspended {
+		q.notes.seen(q.m, w, q.first.came)
 	}
 }
 
