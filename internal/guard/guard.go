@@ -22,6 +22,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/go-multiproc/multiproc/internal/gate"
 	"github.com/go-multiproc/multiproc/internal/handover"
 	"github.com/go-multiproc/multiproc/internal/lock"
 	"github.com/go-multiproc/multiproc/internal/seg"
@@ -114,7 +115,7 @@ type Guard struct {
 	User Locker
 	// closer closes a lock that came with the object, and is nobody else's.
 	closer io.Closer
-	gate   gate // around holds of a lock that stands elsewhere, or of none
+	gate   gate.Gate // around holds of a lock that stands elsewhere, or of none
 	// closing ends when Close begins, for those who wait for a lock elsewhere,
 	// which knows nothing of that.
 	closing atomic.Pointer[ending]
@@ -230,7 +231,7 @@ func (g *Guard) Acquire(ctx context.Context, mode lock.Mode) error {
 	if g.Lock != nil {
 		return g.Lock.Lock(ctx, mode)
 	}
-	if !g.gate.enter() {
+	if !g.gate.Enter() {
 		return seg.ErrClosed
 	}
 	var err error
@@ -242,7 +243,7 @@ func (g *Guard) Acquire(ctx context.Context, mode lock.Mode) error {
 		err = ctx.Err()
 	}
 	if err != nil {
-		g.gate.leave()
+		g.gate.Leave()
 	}
 	return err
 }
@@ -268,7 +269,7 @@ func (g *Guard) Release() error {
 	if g.Lock != nil {
 		return g.Lock.Unlock()
 	}
-	defer g.gate.leave()
+	defer g.gate.Leave()
 	if g.User != nil {
 		return g.User.Unlock()
 	}
@@ -291,11 +292,11 @@ func (g *Guard) Close(closed func()) error {
 	if c := g.closing.Load(); c != nil {
 		c.end()
 	}
-	g.gate.shut()
+	g.gate.Shut()
 	if g.closer != nil {
 		if err := g.closer.Close(); err != nil {
 			g.closing.Store(newEnding())
-			g.gate.open()
+			g.gate.Open()
 			return err
 		}
 	}

@@ -1,4 +1,4 @@
-package guard
+package gate
 
 import (
 	"sync"
@@ -9,44 +9,44 @@ import (
 )
 
 func TestGate(t *testing.T) {
-	var g gate
+	var g Gate
 	for range 2 {
-		if !g.enter() {
+		if !g.Enter() {
 			t.Fatal("an open gate lets nobody in")
 		}
 	}
-	wait := verify.Blocks(t, "shut", func() error { g.shut(); return nil })
-	if g.enter() {
+	wait := verify.Blocks(t, "shut", func() error { g.Shut(); return nil })
+	if g.Enter() {
 		t.Error("a shut gate lets somebody in")
 	}
-	g.leave()
-	again := verify.Blocks(t, "second shut", func() error { g.shut(); return nil })
-	g.leave()
+	g.Leave()
+	again := verify.Blocks(t, "second shut", func() error { g.Shut(); return nil })
+	g.Leave()
 	verify.Must(t, wait())
 	verify.Must(t, again())
-	g.open()
-	if !g.enter() {
+	g.Open()
+	if !g.Enter() {
 		t.Error("a gate that was opened again lets nobody in")
 	}
-	g.leave()
+	g.Leave()
 }
 
 // Whoever is inside when shut returns would be inside while the memory goes.
 func TestGateUnderUse(t *testing.T) {
 	for range 100 {
-		var g gate
+		var g Gate
 		var inside atomic.Int64
 		var all sync.WaitGroup
 		for range 4 {
 			all.Go(func() {
-				for g.enter() {
+				for g.Enter() {
 					inside.Add(1)
 					inside.Add(-1)
-					g.leave()
+					g.Leave()
 				}
 			})
 		}
-		g.shut()
+		g.Shut()
 		if n := inside.Load(); n != 0 {
 			t.Fatalf("%d are inside a shut gate", n)
 		}

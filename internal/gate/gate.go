@@ -1,4 +1,5 @@
-package guard
+// Package gate lets Close wait for those who are inside.
+package gate
 
 import (
 	"math"
@@ -6,8 +7,9 @@ import (
 	"sync/atomic"
 )
 
-// A gate counts who is inside, and lets Close wait for them.
-type gate struct {
+// A Gate counts who is inside, and lets Close wait for them. The zero Gate is open. It
+// is safe for use by several goroutines.
+type Gate struct {
 	// n is the number of those inside, plus shutBit while the gate is shut.
 	n atomic.Int64
 
@@ -17,16 +19,17 @@ type gate struct {
 
 const shutBit = math.MinInt64
 
-// enter reports whether the caller is inside, and then must leave.
-func (g *gate) enter() bool {
+// Enter reports whether the caller is inside, and then must leave.
+func (g *Gate) Enter() bool {
 	if g.n.Add(1) > 0 {
 		return true
 	}
-	g.leave()
+	g.Leave()
 	return false
 }
 
-func (g *gate) leave() {
+// Leave ends what Enter began.
+func (g *Gate) Leave() {
 	if g.n.Add(-1) != shutBit {
 		return
 	}
@@ -37,9 +40,9 @@ func (g *gate) leave() {
 	}
 }
 
-// shut lets nobody in any more and waits until nobody is inside. More than one
+// Shut lets nobody in any more and waits until nobody is inside. More than one
 // may call it.
-func (g *gate) shut() {
+func (g *Gate) Shut() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.empty == nil {
@@ -55,8 +58,8 @@ func (g *gate) shut() {
 	}
 }
 
-// open undoes shut.
-func (g *gate) open() {
+// Open undoes Shut.
+func (g *Gate) Open() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for n := g.n.Load(); n < 0; n = g.n.Load() {
