@@ -30,6 +30,43 @@ func (m *Mutex) lockSlow(ctx context.Context, mode Mode) error {
 	return m.acquired()
 }
 
+// Relock is Lock for a caller who held the lock and wants it back: without a ctx, and
+// also when it is abandoned. Then it reports ErrOwnerDied, and the lock is held and stays
+// marked, so that Unlock gives it back as abandoned. With any other error, it is not held.
+func (m *Mutex) Relock(mode Mode) error {
+	marked := false
+	err := m.q.wait(context.Background(), m.h, false, func(w word, t turn) (verdict, error) {
+		marked = w.abandoned()
+		switch {
+		case w.held() || !marked && !w.mayTake(t):
+			return blocked, nil
+		case m.cas(w, w.takenBy(m.own|word(mode))|t.sticky):
+			return taken, nil
+		}
+		return again, nil
+	})
+	if err == nil {
+		err = m.acquired()
+	} else {
+		runtime.KeepAlive(m) // until a wake-up was passed on
+	}
+	if err == nil && marked {
+		return ErrOwnerDied
+	}
+	return err
+}
+
+// Abandoned reports whether the lock is abandoned and nobody is repairing it. It finds out
+// that a holder died.
+func (m *Mutex) Abandoned() bool {
+	w := m.load()
+	if w.held() && !m.mine(w) && !m.closed() && m.q.bury(w) {
+		w = m.load()
+	}
+	runtime.KeepAlive(m)
+	return w.abandoned() && !w.held()
+}
+
 // Recover runs repair, which may be nil, under the lock, if the lock is
 // abandoned, and gives it back as good as new. It returns nil without running
 // repair when the lock is not, or no longer, abandoned. When repair fails,
