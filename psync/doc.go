@@ -4,12 +4,20 @@
 // any of them can corrupt it. Robust is not secure; between processes that do
 // not trust each other, use package pipe or manager, which copy.
 //
+// [Mutex] and [RWMutex] are locks, [RMutex] one that its owner may take again; [Semaphore]
+// limits how many do something at a time. [Event], [Cond] and [Barrier] let goroutines of
+// several processes wait for each other, and [Once] has one of them do what all need.
+//
 // A process that dies does not take a lock with it. The kernel tells the others
 // that the holder is gone, with certainty and within milliseconds; a holder that
 // is merely stopped or slow keeps its lock for as long as it likes. What the dead
 // one was changing may be half done, so the lock becomes abandoned: Lock returns
 // [ErrOwnerDied], without holding the lock, to everybody, until somebody calls
 // Recover, or LockOrRecover, with a function that repairs what the lock guards.
+//
+// What is no lock has nothing to repair: permits of a dead process come back, a Barrier
+// that has lost a party breaks, those who wait on a Cond look again, a Once is run by the
+// next. Each type's documentation says what a death does to it.
 //
 // Close ends this process's hold on an object, which other processes keep. An
 // object that becomes unreachable closes itself. (If its process holds it then, it

@@ -9,7 +9,7 @@ import (
 )
 
 // A Locker is a lock that can fail, be waited for with a context, and be left
-// behind by a dead process: what guards a Value or an Array. It is not a
+// behind by a dead process: what guards a Value, an Array or a Cond. It is not a
 // sync.Locker, which can not fail.
 type Locker interface {
 	// Lock takes the lock. When it returns an error, the lock is not held.
