@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/go-multiproc/multiproc/internal/wire"
 )
@@ -58,7 +59,7 @@ func runJob() {
 	inheritStartMethod(j.header.Default)
 
 	ctx, cancel := context.WithCancelCause(context.Background())
-	early.deliver(cancel)
+	early.deliver(function{cancel, j.header.Grace})
 	if !j.header.Detach && !dieWithParent(conn) {
 		go watchParent(conn)
 	}
@@ -74,6 +75,9 @@ func runJob() {
 // prepare makes a call of a job.
 func prepare(j *job) (func(context.Context) error, error) {
 	defer j.free()
+	if err := j.header.Limits.apply(j.header.Grace); err != nil {
+		return nil, err
+	}
 	e, err := functions.find(j.header.Func)
 	if err != nil {
 		return nil, err
@@ -157,39 +161,61 @@ func finish(conn *wire.Conn, r result, ctx context.Context) {
 var early = listenEarly()
 
 type listener struct {
-	listening chan struct{}                // closed when signals no longer kill
-	cancels   chan context.CancelCauseFunc // of the function's ctx, once there is one
+	listening chan struct{} // closed when signals no longer kill
+	functions chan function // once there is one
+}
+
+// A function is what a listener has to know of the function that runs.
+type function struct {
+	cancel context.CancelCauseFunc
+	grace  time.Duration // from the end of its processor time to that of the process; below zero there is no end to it
 }
 
 func listenEarly() *listener {
 	if control < 0 {
 		return nil
 	}
-	l := &listener{make(chan struct{}), make(chan context.CancelCauseFunc, 1)}
+	l := &listener{make(chan struct{}), make(chan function, 1)}
 	go l.run()
 	return l
 }
 
-func (l *listener) deliver(cancel context.CancelCauseFunc) { l.cancels <- cancel }
+func (l *listener) deliver(f function) { l.functions <- f }
 
 func (l *listener) run() {
 	signals := make(chan os.Signal, 2)
 	if signal.Ignored(syscall.SIGINT) {
 		// A background job of a script, or one under nohup: interrupts from the terminal are not meant for it.
-		signal.Notify(signals, syscall.SIGTERM)
+		signal.Notify(signals, syscall.SIGTERM, syscall.SIGXCPU)
 	} else {
-		signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+		signal.Notify(signals, syscall.SIGTERM, syscall.SIGXCPU, syscall.SIGINT)
 	}
 	close(l.listening)
-	var cancel context.CancelCauseFunc
+	var f function
 	select {
-	case cancel = <-l.cancels:
+	case f = <-l.functions:
 	case s := <-signals:
 		dieOf(s.(syscall.Signal)) // before there is anything to end in good order
 	}
+	usedUp := false
 	for s := range signals {
-		cancel(fmt.Errorf("process: received signal %d (%v)", s, s))
+		f.cancel(&SignalError{s.(syscall.Signal)})
+		// The Go runtime does not die of SIGXCPU by itself, although the kernel sends it each second.
+		if s == syscall.SIGXCPU && !usedUp && f.grace >= 0 {
+			usedUp = true
+			time.AfterFunc(f.grace, func() { dieOf(syscall.SIGXCPU) })
+		}
 	}
+}
+
+// A SignalError is the cause of the end of a function's ctx ([context.Cause]) if that was a signal: SIGINT after Interrupt, or Ctrl-C at
+// a terminal; SIGTERM after Terminate; SIGXCPU when the child has used up its processor time.
+type SignalError struct {
+	Signal syscall.Signal // SIGINT, SIGTERM, SIGXCPU
+}
+
+func (e *SignalError) Error() string {
+	return fmt.Sprintf("process: received signal %d (%v)", int(e.Signal), e.Signal)
 }
 
 // watchParent ends this process when its parent ends: the kernel closes the parent's end of the control socket

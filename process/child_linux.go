@@ -4,6 +4,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -100,23 +101,23 @@ func (c *child) watch(pidfd int) bool {
 }
 
 // wait blocks until the child has ended, and collects it. An error means that somebody else in this program did,
-// so that nobody knows how it ended.
-func (c *child) wait() (status syscall.WaitStatus, err error) {
+// so that nobody knows how it ended. cpu is the processor time that it took, and the children that it collected.
+func (c *child) wait() (status syscall.WaitStatus, cpu time.Duration, err error) {
 	if c.fallback != nil {
 		return waitFallback(c.fallback)
 	}
 	pollErr := c.raw.Read(func(fd uintptr) (ended bool) {
-		status, ended, err = sys.PidfdWait(int(fd))
+		status, cpu, ended, err = sys.PidfdWait(int(fd))
 		return ended || err != nil
 	})
 	if pollErr != nil { // the poller does not take pidfds
 		p, findErr := os.FindProcess(c.pid)
 		if findErr != nil {
-			return 0, findErr
+			return 0, 0, findErr
 		}
 		return waitFallback(p)
 	}
-	return status, err
+	return status, cpu, err
 }
 
 // signal sends a signal. If the child has been collected that is os.ErrProcessDone.

@@ -72,6 +72,10 @@ func parseCrash(text string) *crash {
 	}
 	c.stack = strings.TrimRight(stack, "\n")
 	switch {
+	case strings.HasPrefix(head, "panic: "+outOfMemoryText):
+		// By memoryGuard, whose goroutine nobody wants to see.
+		c.outOfMemory, c.stack = true, ""
+		c.reason = strings.TrimPrefix(head, "panic: process: ")
 	case strings.HasPrefix(head, "panic: "):
 		c.panicked = true
 		c.reason = unindent(strings.TrimPrefix(head, "panic: "))

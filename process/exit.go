@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // An ExitError says how a child ended that did not end well.
@@ -25,7 +26,11 @@ type ExitError struct {
 
 	Stderr string // last lines of standard error, if they were captured
 
-	MemoryKill bool // the child went beyond its memory limit
+	// MemoryKill says that the child ended for want of memory: the system refused it to the Go runtime, under Limits.Memory or another
+	// limit of the kind, or the kernel's OOM killer ended a process in its memory cgroup.
+	MemoryKill bool
+
+	CPUKill bool // the child went beyond its limit of processor time
 
 	crashed bool // by a fatal error, or by a signal that the runtime turns into one
 }
@@ -50,6 +55,9 @@ func (e *ExitError) Error() string {
 	}
 	if e.MemoryKill {
 		b.WriteString(", beyond its memory limit")
+	}
+	if e.CPUKill {
+		b.WriteString(", beyond its limit of processor time")
 	}
 	if e.Err != "" {
 		b.WriteString(": ")
@@ -113,6 +121,31 @@ func decodeExit(status syscall.WaitStatus, waitErr error, r result, resultErr er
 		return exit{code: 0}
 	}
 	return exit{code: e.Code, err: &e}
+}
+
+// beyondLimits finds out whether it was limits that ended the child.
+func (e *exit) beyondLimits(p *Process, c *crash, cpu time.Duration) {
+	if e.err == nil {
+		return
+	}
+	limits := p.settings.limits
+	switch e.err.Signal {
+	case syscall.SIGXCPU:
+		e.err.CPUKill = true
+	case syscall.SIGKILL:
+		if p.killed.Load() {
+			return
+		}
+		// The kernel compares the same clock with the limit, but cpu has in it what the child's own children took.
+		if _, hard := limits.cpuSeconds(p.settings.grace); limits.CPU > 0 && cpu >= time.Duration(hard)*time.Second {
+			e.err.CPUKill = true
+		} else {
+			e.err.MemoryKill = p.settings.victims.claim()
+		}
+	}
+	if c != nil && c.outOfMemory {
+		e.err.MemoryKill = limits.Memory > 0 || memoryLimited()
+	}
 }
 
 // crash says that the Go runtime ended the child, possibly after its function.

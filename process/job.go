@@ -3,6 +3,7 @@ package process
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -48,6 +49,8 @@ type jobHeader struct {
 	Inherit uint64 // what the parent has of Inherit variables, if this is a fork (see inherited.digest)
 	Parts   []part // arguments, then, if this is a fork, one for each Inherit variable
 	InMemfd bool   // the parts are in the first descriptor, not behind the header
+	Limits  Limits
+	Grace   time.Duration // below zero there is no end to it
 }
 
 // A part is one message of package handover: so many bytes, so many descriptors.
@@ -70,6 +73,8 @@ func (h *jobHeader) encode() []byte {
 	e.number(int(h.Default))
 	e.unsigned(h.Inherit)
 	e.flag(h.InMemfd)
+	h.Limits.encode(&e)
+	e.number(int(h.Grace))
 	e.number(len(h.Parts))
 	for _, p := range h.Parts {
 		e.number(p.Bytes)
@@ -96,6 +101,8 @@ func (h *jobHeader) decode(frame []byte) (rest []byte, err error) {
 	h.Default = Method(d.number())
 	h.Inherit = d.unsigned()
 	h.InMemfd = d.flag()
+	h.Limits.decode(&d)
+	h.Grace = time.Duration(d.number())
 	for n := d.number(); n > 0 && d.err == nil; n-- { // the count is not believed: each part takes its bytes
 		h.Parts = append(h.Parts, part{d.number(), d.number()})
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -71,7 +72,7 @@ type Process struct {
 	// end with their parent anyway.
 	SysProcAttr *syscall.SysProcAttr
 
-	// Limits bound what the child may take. They are not built yet: Start refuses any that are not zero.
+	// Limits bound what the child may take of memory, processor time, descriptors. Zero fields are the parent's limits.
 	Limits Limits
 
 	// Grace is the time from Terminate or Interrupt until the child is killed. Zero is DefaultGrace; below zero
@@ -90,6 +91,8 @@ type Process struct {
 	killer   *time.Timer // the grace period
 	settings started     // what Start read of the fields
 
+	killed atomic.Bool // by this process
+
 	done  chan struct{} // closed when the child has ended and been collected; the following is set before
 	exit  exit
 	wakes waitable.Waiters
@@ -101,6 +104,8 @@ type started struct {
 	daemon, detach bool
 	grace          time.Duration
 	deaf           bool // to SIGINT, as this process was
+	limits         Limits
+	victims        *victims // of the OOM killer, where the child is
 }
 
 // New prepares a run of fn with args in a child process. Nothing happens before Start; args are read then and not later.
@@ -205,6 +210,9 @@ func (p *Process) Kill() error {
 }
 
 func (p *Process) signal(sig syscall.Signal) error {
+	if sig == syscall.SIGKILL {
+		p.killed.Store(true)
+	}
 	err := p.child.signal(sig)
 	if err == nil || errors.Is(err, os.ErrProcessDone) {
 		return nil

@@ -128,6 +128,9 @@ func (s *signals) end(sig syscall.Signal) {
 func dieOf(sig syscall.Signal) {
 	if os.Getpid() != 1 { // the kernel spares the first process of a PID namespace
 		signal.Reset(sig)
+		if sig == syscall.SIGXCPU {
+			resetFully(sig)
+		}
 		syscall.Kill(os.Getpid(), sig)
 		time.Sleep(time.Second) // it may be another thread that the signal goes to
 	}

@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/go-multiproc/multiproc/internal/sys"
 )
 
 // A witness finds out whether the program itself has asked os/signal for a signal.
@@ -120,3 +122,6 @@ func signalledByTerminal(pid int) bool {
 	group, err := unix.Getpgid(pid)
 	return err == nil && group == foreground
 }
+
+// resetFully gives a signal its default action where os/signal gives it the runtime's, which is none.
+func resetFully(sig syscall.Signal) { sys.DefaultSignal(sig) }

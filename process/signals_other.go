@@ -4,6 +4,7 @@ package process
 
 import (
 	"os/signal"
+	"syscall"
 )
 
 // A witness would find out whether the program itself has asked os/signal for a signal. That is not known here, and a program that
@@ -20,3 +21,6 @@ func (*witness) others(h *handler) bool {
 
 // signalledByTerminal is not known here. A second signal does a child no harm: it has been asked to end already.
 func signalledByTerminal(pid int) bool { return false }
+
+// resetFully would give a signal its default action where os/signal gives it the runtime's.
+func resetFully(syscall.Signal) {}

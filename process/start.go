@@ -66,14 +66,14 @@ func (p *Process) startLocked() error {
 		return fmt.Errorf("%v is no start method", method)
 	case method == ForkServer:
 		return errForkServer
-	case p.Limits != Limits{}:
-		return errLimits
 	}
-	s := started{name: p.Name, daemon: p.Daemon, detach: p.Detach, grace: p.Grace, deaf: signal.Ignored(syscall.SIGINT)}
+	if err := p.Limits.check(p.SysProcAttr); err != nil {
+		return err
+	}
+	s := started{name: p.Name, daemon: p.Daemon, detach: p.Detach, grace: p.Grace, deaf: signal.Ignored(syscall.SIGINT), limits: p.Limits}
 	if s.grace == 0 {
 		s.grace = DefaultGrace
 	}
-
 	header := jobHeader{
 		Func:    functions.identify(p.entry),
 		Info:    Info{Name: s.name, ParentPID: os.Getpid(), Method: method, Daemon: s.daemon},
@@ -81,6 +81,8 @@ func (p *Process) startLocked() error {
 		Number:  childNumber(p.number),
 		Detach:  s.detach,
 		Default: defaultMethod(),
+		Limits:  p.Limits.inherited(),
+		Grace:   s.grace,
 	}
 	args, err := handover.Marshal(p.args, "args")
 	if err != nil {
@@ -110,6 +112,7 @@ func (p *Process) startLocked() error {
 		conn.Close()
 		return err
 	}
+	s.victims = newVictims(p.SysProcAttr)
 	crash, err := newCrashFile()
 	if err != nil {
 		crash = -1 // the child does without
@@ -274,7 +277,10 @@ func deleteKey(env []string, key string) []string {
 // collect waits for the child's end, and makes it known. It is the one goroutine that a child costs.
 func (p *Process) collect() {
 	conn := p.control
-	status, waitErr := p.child.wait()
+	if p.settings.victims == nil {
+		p.settings.victims = ours()
+	}
+	status, cpu, waitErr := p.child.wait()
 	// What the child wrote is here by now. Nothing else is to be waited for, whoever may have got the child's end of the socket.
 	var r result
 	resultErr := conn.Control(func(fd int) error {
@@ -288,6 +294,7 @@ func (p *Process) collect() {
 	crashed := parseCrash(readCrashFile(p.crash))
 	unix.Close(p.crash)
 	e := decodeExit(status, waitErr, r, resultErr, crashed)
+	e.beyondLimits(p, crashed, cpu)
 	if e.err != nil {
 		e.err.Name, e.err.PID = p.settings.name, p.child.pid
 	}

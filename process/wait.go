@@ -3,13 +3,14 @@ package process
 import (
 	"os"
 	"syscall"
+	"time"
 )
 
 // waitFallback collects a child by blocking a thread.
-func waitFallback(p *os.Process) (syscall.WaitStatus, error) {
+func waitFallback(p *os.Process) (status syscall.WaitStatus, cpu time.Duration, err error) {
 	state, err := p.Wait()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	return state.Sys().(syscall.WaitStatus), nil
+	return state.Sys().(syscall.WaitStatus), state.UserTime() + state.SystemTime(), nil
 }

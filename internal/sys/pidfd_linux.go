@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,27 +20,29 @@ func PidfdSignal(pidfd int, sig syscall.Signal) error {
 }
 
 // PidfdWait collects the child behind a pidfd if it has ended, and else reports that it has not. It does not block: a
-// pidfd polls as readable when its process has ended.
-func PidfdWait(pidfd int) (status syscall.WaitStatus, ended bool, err error) {
+// pidfd polls as readable when its process has ended. cpu is the processor time that the child took, and the children that it
+// collected.
+func PidfdWait(pidfd int) (status syscall.WaitStatus, cpu time.Duration, ended bool, err error) {
 	var info siginfoChild
-	err = IgnoringEINTR(func() error { return waitidPidfd(pidfd, &info, unix.WEXITED|unix.WNOHANG) })
+	var usage unix.Rusage
+	err = IgnoringEINTR(func() error { return waitidPidfd(pidfd, &info, unix.WEXITED|unix.WNOHANG, &usage) })
 	if errors.Is(err, unix.EAGAIN) { // what a non-blocking pidfd says for "not yet", whatever the options
-		return 0, false, nil
+		return 0, 0, false, nil
 	}
 	if err != nil {
-		return 0, false, os.NewSyscallError("waitid", err)
+		return 0, 0, false, os.NewSyscallError("waitid", err)
 	}
 	if info.pid == 0 {
-		return 0, false, nil
+		return 0, 0, false, nil
 	}
-	return info.status(), true, nil
+	return info.status(), time.Duration(usage.Utime.Nano() + usage.Stime.Nano()), true, nil
 }
 
 // PidfdWorks reports whether the kernel, and what filters its calls, has all that PidfdWait and PidfdSignal need
 // (Linux 5.4). It asks with a pidfd of a living child, and changes nothing.
 func PidfdWorks(pidfd int) bool {
 	var info siginfoChild
-	err := IgnoringEINTR(func() error { return waitidPidfd(pidfd, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT) })
+	err := IgnoringEINTR(func() error { return waitidPidfd(pidfd, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) })
 	if err != nil && !errors.Is(err, unix.EAGAIN) {
 		return false
 	}

@@ -42,8 +42,9 @@ func (s *siginfoChild) status() syscall.WaitStatus {
 	}
 }
 
-func waitidPidfd(pidfd int, info *siginfoChild, options int) error {
-	_, _, errno := unix.Syscall6(unix.SYS_WAITID, unix.P_PIDFD, uintptr(pidfd), uintptr(unsafe.Pointer(info)), uintptr(options), 0, 0)
+// waitidPidfd fills usage too, unless it is nil: the call that package unix has leaves it out.
+func waitidPidfd(pidfd int, info *siginfoChild, options int, usage *unix.Rusage) error {
+	_, _, errno := unix.Syscall6(unix.SYS_WAITID, unix.P_PIDFD, uintptr(pidfd), uintptr(unsafe.Pointer(info)), uintptr(options), uintptr(unsafe.Pointer(usage)), 0)
 	if errno != 0 {
 		return errno
 	}
