@@ -28,21 +28,38 @@ func (q *core) tryGet(dst []byte) ([]byte, bool, error) {
 	return q.getLocked(dst)
 }
 
+// nextLocked begins to read, and finds the next message.
+//
+// Preconditions: the consumers' lock is held.
+func (q *core) nextLocked() (rd ring.Reader, o ring.Outcome, err error) {
+	rd = q.r.Reader()
+	if rd.Behind() && q.sweepDue() {
+		q.sweepLocked()
+		rd = q.r.Reader()
+	}
+	o, err = rd.Next()
+	if o == ring.Blocked && err == nil && q.sweepDue() {
+		_, err = rd.Publish()
+		if err == nil {
+			q.sweepLocked()
+			rd = q.r.Reader()
+			o, err = rd.Next()
+		}
+	}
+	return rd, o, err
+}
+
 // getLocked takes a message and gives the consumers' lock back.
 func (q *core) getLocked(dst []byte) ([]byte, bool, error) {
 	if err := q.r.Register(); err != nil {
 		_ = q.consumers.Unlock()
 		return nil, false, err
 	}
-	rd := q.r.Reader()
-	if rd.Behind() {
-		q.sweepNowAndThenLocked()
-		rd = q.r.Reader()
-	}
-	rec, o, err := rd.Next()
+	rd, o, err := q.nextLocked()
 	got := o == ring.Done && err == nil
 	var size error
 	if got {
+		rec := rd.Message()
 		if dst == nil {
 			dst = make([]byte, rec.Len())
 		} else if len(dst) != rec.Len() {
@@ -127,27 +144,18 @@ func (q *core) getMany(ctx context.Context, n int, f func(i int, payload []byte)
 		_ = q.consumers.Unlock()
 		return 0, err
 	}
-	rd := q.r.Reader()
-	if rd.Behind() {
-		q.sweepNowAndThenLocked()
-		rd = q.r.Reader()
-	}
 	i := 0
-	var o ring.Outcome
-	var err error
-	for i < n {
-		var rec *ring.Record
-		if rec, o, err = rd.Next(); o != ring.Done || err != nil {
-			break
-		}
-		if e := f(i, q.r.Payload(rec)); e != nil && err == nil {
-			err = e
-		}
+	rd, o, err := q.nextLocked()
+	for o == ring.Done && err == nil {
+		err = f(i, q.r.Payload(rd.Message()))
 		rd.Took()
 		if err != nil {
 			break
 		}
-		i++
+		if i++; i == n {
+			break
+		}
+		o, err = rd.Next()
 	}
 	room, e := rd.Publish()
 	if err == nil {
@@ -178,7 +186,7 @@ func (q *core) drop(ctx context.Context) (n int, err error) {
 	rd := q.r.Reader()
 	var o ring.Outcome
 	for {
-		if _, o, err = rd.Next(); o != ring.Done || err != nil {
+		if o, err = rd.Next(); o != ring.Done || err != nil {
 			break
 		}
 		rd.Drop()
@@ -213,7 +221,7 @@ func (q *core) ready() bool {
 		return false
 	}
 	rd := q.r.Reader()
-	_, o, err := rd.Next()
+	o, err := rd.Next()
 	room, _ := rd.Publish()
 	_ = q.consumers.Unlock()
 	if room {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 
+	"github.com/go-multiproc/multiproc/internal/crash"
 	"github.com/go-multiproc/multiproc/internal/lock"
 	"github.com/go-multiproc/multiproc/internal/ring"
 )
@@ -106,6 +107,9 @@ func (h *hold) nack() error {
 func (q *core) moved() {
 	q.notFull.Broadcast()
 	q.idle.Broadcast()
+	if q.r.IsShut() { // getters wait for leases to end
+		q.notEmpty.Broadcast()
+	}
 }
 
 // lease takes a message into this process's hands, and waits for one as long as ctx
@@ -155,12 +159,7 @@ func (q *core) leased(h *hold, n int) (*hold, []byte, int, error) {
 
 // leaseLocked leases a message, if there is one, and gives the consumers' lock back.
 func (q *core) leaseLocked() (h *hold, deliveries int, err error) {
-	rd := q.r.Reader()
-	if rd.Behind() {
-		q.sweepNowAndThenLocked()
-		rd = q.r.Reader()
-	}
-	_, o, err := rd.Next()
+	rd, o, err := q.nextLocked()
 	if o == ring.Done && err == nil {
 		h = &hold{q: q}
 		h.rec, deliveries = rd.Lease()
@@ -200,6 +199,7 @@ func (q *core) reserve(ctx context.Context, n int) (*hold, []byte, error) {
 		if e := q.producers.Unlock(); e != nil && err == nil {
 			err = explain(e)
 		}
+		crash.At("queue.reserved")
 		h.rec = rec
 		return o == ring.Done, result(o, err)
 	}

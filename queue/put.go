@@ -164,23 +164,15 @@ func (q *core) sweepLocked() {
 		q.notEmpty.Notify()
 	}
 	if found.Room {
-		q.notFull.Broadcast()
-		q.idle.Broadcast()
+		q.moved()
 	}
 }
 
-// sweepEvery is how often those who never wait look for the dead, while something is
-// leased.
+// sweepEvery is how often those who never wait look for the dead, while something is in
+// other processes' hands.
 const sweepEvery = 25 * time.Millisecond
 
-// sweepNowAndThenLocked is for those who never wait.
-//
-// Preconditions: the consumers' lock is held, and something is leased.
-func (q *core) sweepNowAndThenLocked() {
-	if time.Now().UnixNano()-q.swept.Load() > int64(sweepEvery) {
-		q.sweepLocked()
-	}
-}
+func (q *core) sweepDue() bool { return time.Now().UnixNano()-q.swept.Load() > int64(sweepEvery) }
 
 // errBusy says that the dead letters are in somebody's hands who was stopped.
 var errBusy = errors.New("queue: dead letters are not available now")
@@ -206,7 +198,7 @@ func (q *core) bury(payload []byte, _ int) error {
 			return errBusy
 		}
 		rd := d.r.Reader()
-		_, o, err := rd.Next()
+		o, err := rd.Next()
 		dropped := o == ring.Done && err == nil
 		if dropped {
 			rd.Drop()

@@ -385,8 +385,9 @@ func (q *Queue[T]) DeadLetters() *Queue[T] {
 func (q *Queue[T]) Drop(ctx context.Context) (int, error) { return q.use().drop(ctx) }
 
 // Shutdown ends the Queue for everybody, in all processes: from here on Put fails with
-// ErrClosed, and Get returns what is there, and then ErrClosed. What is leased can still
-// come back. It cannot be undone. It waits for a Put that is in progress.
+// ErrClosed, and Get and Lease return what is there, and then ErrClosed. As long as another
+// process has a lease, which may come back, they wait. It cannot be undone. It waits for a
+// Put that is in progress.
 func (q *Queue[T]) Shutdown() error { return q.use().shutdown() }
 
 // Close ends this process's hold on the Queue; the messages stay. It waits for calls in

@@ -44,6 +44,7 @@ var demonstrations = []demonstration{
 	{"hundred", "a hundred processes add 1", hundred},
 	{"countdown", "a shared flag stops a child; Terminate; Kill", countdown},
 	{"tickets", "ten processes sell tickets from one file, under a lock", sellTickets},
+	{"queue", "messages of two producers; to a child and back; a capacity; a taker that is killed", queues},
 	{"pipe", "objects through a pipe, a pipe end among them", pipes},
 	{"manager", "a dict and a list that live in a server process", managers},
 }

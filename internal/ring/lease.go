@@ -52,6 +52,16 @@ func (r *Ring) taken(f func(Record, state) bool) error {
 	return nil
 }
 
+// leasedElsewhere reports whether another process has a lease, which may come back.
+func (r *Ring) leasedElsewhere() (found bool) {
+	// What can not be read will be found by who takes it.
+	_ = r.taken(func(_ Record, s state) bool {
+		found = s.kind() == leased && s.token() != r.token
+		return !found
+	})
+	return found
+}
+
 // Lease makes the message that Next found this process's until Ack or Nack, and
 // returns how often it was delivered, this time included. Nothing needs to be
 // published.

@@ -1,5 +1,7 @@
 package ring
 
+import "github.com/go-multiproc/multiproc/internal/crash"
+
 // overflow is the area where big messages are. Positions count bytes and never
 // wrap (2^64 bytes take centuries); what is between overHead and overTail is in use.
 type overflow struct {
@@ -61,7 +63,9 @@ func (r *Ring) passed(end uint64) {
 		return // not to be believed; a sweep puts it right
 	}
 	// First the memory, then the position: behind that, a producer writes.
+	crash.At("queue.big.passed")
 	r.over.release(from, end)
+	crash.At("queue.big.released")
 	r.overHead.Store(end)
 }
 

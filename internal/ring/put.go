@@ -21,7 +21,7 @@ const (
 	Full            // no room now
 	Empty           // no message now
 	Shut            // nothing comes, or goes, any more
-	Blocked         // the next message is being written by a process that has reserved its place
+	Blocked         // what may come is in another process's hands: reserved, or leased
 )
 
 // A Writer puts messages behind the tail, which nobody sees before Publish.
@@ -61,6 +61,7 @@ func (w *Writer) Add(b []byte) (Outcome, error) {
 	}
 	w.r.ring[at].Store(uint64(len(b)) << lengthShift)
 	w.r.ring[at+1].Store(uint64(ready))
+	crash.At("queue.put.begun")
 	from := (at + headWords) * wordSize
 	mem.Copy(w.r.data[from:from+uint64(len(b))], b)
 	return Done, nil
@@ -210,5 +211,9 @@ func (r *Ring) Shut() bool {
 		return false
 	}
 	r.tail.Store(uint64(t | shut))
+	crash.At("queue.shut")
 	return true
 }
+
+// IsShut reports whether nothing comes in any more.
+func (r *Ring) IsShut() bool { return Place(r.tail.Load()).flag() }

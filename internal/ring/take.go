@@ -24,17 +24,20 @@ func (r *Ring) Reader() Reader {
 	return Reader{r: r, from: h, h: h, behind: h.flag()}
 }
 
+// Message is what Next found.
+func (rd *Reader) Message() *Record { return &rd.cur }
+
 // Next finds the next message. The caller copies its Payload and then calls Took.
-func (rd *Reader) Next() (*Record, Outcome, error) {
+func (rd *Reader) Next() (Outcome, error) {
 	r := rd.r
 	if rd.behind {
 		if o, err := rd.returned(); o == Done || err != nil {
-			return &rd.cur, o, err
+			return o, err
 		}
 		// The bit stays; what is new is found from next on.
 		rd.h = Place(r.next.Load()).plain() | behind
 		if h := Place(r.head.Load()); !between(h, rd.h, Place(r.tail.Load())) {
-			return nil, Empty, damaged("next is not between head and tail: %v", r)
+			return Empty, damaged("next is not between head and tail: %v", r)
 		}
 	}
 	rd.old = false
@@ -45,26 +48,29 @@ func (rd *Reader) Next() (*Record, Outcome, error) {
 			full := Place(r.tail.Load())
 			t = full.plain()
 			if _, n, err = r.distance(h, t); err != nil {
-				return nil, Empty, err
+				return Empty, err
 			}
 			if n == 0 {
-				if full.flag() {
-					return nil, Shut, nil
+				switch {
+				case !full.flag():
+					return Empty, nil
+				case rd.behind && r.leasedElsewhere():
+					return Blocked, nil
 				}
-				return nil, Empty, nil
+				return Shut, nil
 			}
 			r.tailSeen.Store(uint64(t))
 		}
 		rec, err := r.record(h, t)
 		if err != nil {
-			return nil, Empty, err
+			return Empty, err
 		}
 		switch s := r.state(&rec); s.kind() {
 		case ready:
 			rd.cur = rec
-			return &rd.cur, Done, nil
+			return Done, nil
 		case reserved:
-			return nil, Blocked, nil
+			return Blocked, nil
 		case done: // a reservation that was given up, or a death between two steps
 			rd.skip(&rec)
 		case leased: // its holder died, or we were stopped, before next was moved
@@ -74,7 +80,7 @@ func (rd *Reader) Next() (*Record, Outcome, error) {
 			}
 			rd.skip(&rec)
 		default:
-			return nil, Empty, damaged("a message of kind %d", s.kind())
+			return Empty, damaged("a message of kind %d", s.kind())
 		}
 	}
 }
