@@ -25,6 +25,8 @@ type act struct {
 	slots []func(slot) *process.Process
 	done  *array.Array[uint64] // per slot
 
+	// about, if not nil, is called before a process is killed.
+	about func()
 	// killed, if not nil, is called when the process in a slot was killed and is gone, before it
 	// is replaced.
 	killed func(n int)
@@ -90,6 +92,9 @@ func storm(t *testing.T, a *act) {
 		partners := others(len(running), n)
 		if a.partners != nil {
 			partners = a.partners(n)
+		}
+		if a.about != nil {
+			a.about()
 		}
 		at := time.Now()
 		if err := running[n].Kill(); err != nil {
