@@ -5,10 +5,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
+
+// tidyMarker names the directory of a tidy in the environment of its processes.
+const tidyMarker = "MULTIPROC_TIDY"
 
 // A tidy watches a command for what it leaves behind: processes, entries of /dev/shm,
 // temporary files.
@@ -27,7 +31,7 @@ func newTidy(t *testing.T) *tidy {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(tmp) })
-	return &tidy{mark: "MULTIPROC_TIDY=" + tmp, tmp: tmp, before: sharedMemoryNames(t)}
+	return &tidy{mark: tidyMarker + "=" + tmp, tmp: tmp, before: sharedMemoryNames(t)}
 }
 
 func (w *tidy) env() []string { return append(os.Environ(), w.mark, "TMPDIR="+w.tmp) }
@@ -36,19 +40,26 @@ func (w *tidy) env() []string { return append(os.Environ(), w.mark, "TMPDIR="+w.
 // have a moment to do so.
 func (w *tidy) check(t *testing.T) {
 	t.Helper()
-	var left []string
+	// Tests of other packages, which run at the same time, have names of their own for a while.
+	var left, names []string
+	for name := range sharedMemoryNames(t) {
+		if !w.before[name] {
+			names = append(names, name)
+		}
+	}
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		if left = marked(t, w.mark); len(left) == 0 || time.Now().After(deadline) {
+		left = marked(t, w.mark)
+		there := sharedMemoryNames(t)
+		names = slices.DeleteFunc(names, func(name string) bool { return !there[name] })
+		if len(left)+len(names) == 0 || time.Now().After(deadline) {
 			break
 		}
 	}
 	for _, p := range left {
 		t.Errorf("a process is left: %s", p)
 	}
-	for name := range sharedMemoryNames(t) {
-		if !w.before[name] {
-			t.Errorf("left in /dev/shm: %s", name)
-		}
+	for _, name := range names {
+		t.Errorf("left in /dev/shm: %s", name)
 	}
 	entries, err := os.ReadDir(w.tmp)
 	if err != nil {

@@ -10,26 +10,43 @@ import (
 	"testing"
 )
 
-// Somebody pastes the README's first program into an empty directory and runs it.
-func TestFirstProgramOfTheReadme(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
+// programs finds the Go blocks of a page that are whole files.
+var programs = regexp.MustCompile("(?ms)^```go\n(package .*?)^```$")
+
+// documented returns the first program of a page of the repository that contains all of these.
+func documented(t *testing.T, page string, contains ...string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", page))
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := regexp.MustCompile("(?ms)^```go\n(package main\n.*?)^```$").FindSubmatch(readme)
-	if m == nil {
-		t.Fatal("the README has no program")
+next:
+	for _, m := range programs.FindAllStringSubmatch(string(text), -1) {
+		for _, c := range contains {
+			if !strings.Contains(m[1], c) {
+				continue next
+			}
+		}
+		return m[1]
 	}
-	want := regexp.MustCompile(`fmt\.Println\(.*\) // (.*)\n`).FindSubmatch(m[1])
-	if want == nil {
-		t.Fatal("the README's program does not say what it prints")
-	}
+	t.Fatalf("%s has no program with %q", page, contains)
+	return ""
+}
 
+// A newcomer has a directory with nothing in it but these files, and has said go mod init and go get: but for this
+// checkout, and without downloads.
+type newcomer struct {
+	t     *testing.T
+	watch *tidy
+	dir   string
+}
+
+func newNewcomer(t *testing.T, module string, files map[string]string) *newcomer {
+	t.Helper()
 	root, err := filepath.Abs("..")
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What `go mod init` and `go get` do, but for this checkout and without downloads.
 	gomod, err := os.ReadFile(filepath.Join(root, "go.mod"))
 	if err != nil {
 		t.Fatal(err)
@@ -39,24 +56,145 @@ func TestFirstProgramOfTheReadme(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	const module = "github.com/go-multiproc/multiproc"
-	for name, content := range map[string]string{
-		"main.go": string(m[1]),
-		"go.mod":  fmt.Sprintf("module first\n\ngo 1.26.0\n\nrequire %s v0.0.0\n\nreplace %s => %s\n\nrequire%s", module, module, root, requires),
-		"go.sum":  string(gosum),
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o666); err != nil {
-			t.Fatal(err)
-		}
+	n := &newcomer{t, newTidy(t), t.TempDir()}
+	const ours = "github.com/go-multiproc/multiproc"
+	n.write("go.mod", fmt.Sprintf("module %s\n\ngo 1.26.0\n\nrequire %s v0.0.0\n\nreplace %s => %s\n\nrequire%s", module, ours, ours, root, requires))
+	n.write("go.sum", string(gosum))
+	for name, content := range files {
+		n.write(name, content)
 	}
-	watch := newTidy(t)
-	cmd := exec.CommandContext(t.Context(), "go", "run", ".")
-	cmd.Dir = dir
-	cmd.Env = append(watch.env(), "GOFLAGS=-mod=mod", "GOWORK=off", "GOPROXY=off")
-	out, err := cmd.CombinedOutput()
-	if err != nil || strings.TrimSpace(string(out)) != string(want[1]) {
+	return n
+}
+
+func (n *newcomer) write(name, content string) {
+	n.t.Helper()
+	path := filepath.Join(n.dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		n.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o666); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// command prepares a command in the newcomer's directory.
+func (n *newcomer) command(name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(n.t.Context(), name, args...)
+	cmd.Dir = n.dir
+	cmd.Env = append(n.watch.env(), "GOFLAGS=-mod=mod", "GOWORK=off", "GOPROXY=off")
+	return cmd
+}
+
+// build builds the newcomer's program.
+func (n *newcomer) build() (program string) {
+	n.t.Helper()
+	program = filepath.Join(n.dir, "program")
+	if out, err := n.command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		n.t.Fatalf("%v: %s", err, out)
+	}
+	return program
+}
+
+// Somebody pastes the README's first program into an empty directory and runs it.
+func TestFirstProgramOfTheReadme(t *testing.T) {
+	program := documented(t, "README.md", "func main()")
+	want := regexp.MustCompile(`fmt\.Println\(.*\) // (.*)\n`).FindStringSubmatch(program)
+	if want == nil {
+		t.Fatal("the README's program does not say what it prints")
+	}
+	n := newNewcomer(t, "first", map[string]string{"main.go": program})
+	out, err := n.command("go", "run", ".").CombinedOutput()
+	if err != nil || strings.TrimSpace(string(out)) != want[1] {
 		t.Errorf("the program printed %q (%v), the README promises %q", out, err, want[1])
 	}
-	watch.check(t)
+	n.watch.check(t)
+}
+
+// A program with cobra: the parent's command line is parsed, and the child's is not.
+func TestCobraProgram(t *testing.T) {
+	n := newNewcomer(t, "greet", map[string]string{"main.go": documented(t, "docs/processes.md", "spf13/cobra")})
+	program := n.build()
+	for _, test := range []struct {
+		args []string
+		want string
+		code int
+	}{
+		{[]string{"world"}, "hello, world false\n", 0},
+		{[]string{"--loud", "world"}, "HELLO, WORLD false\n", 0},
+		{[]string{"--nosuch", "world"}, "Error: unknown flag: --nosuch\n", 1},
+		{nil, "Error: accepts 1 arg(s), received 0\n", 1},
+	} {
+		t.Run(strings.Join(test.args, " "), func(t *testing.T) {
+			cmd := n.command(program, test.args...)
+			out, _ := cmd.CombinedOutput()
+			if cmd.ProcessState.ExitCode() != test.code || !strings.HasPrefix(string(out), test.want) || strings.Count(string(out), "Error") > 1 {
+				t.Errorf("%v, %q; want code %d, %q", cmd.ProcessState, out, test.code, test.want)
+			}
+		})
+	}
+	n.watch.check(t)
+}
+
+// Tests of a package start children with one line in TestMain.
+func TestTestsOfANewcomer(t *testing.T) {
+	n := newNewcomer(t, "counter", map[string]string{
+		"counter.go":      "package counter\n",
+		"counter_test.go": documented(t, "docs/processes.md", "testing.M"),
+	})
+	for _, args := range [][]string{{"-v"}, {"-v", "-count=3", "-cpu=1,2"}, {"-v", "-run=Increment", "-cover"}} {
+		out, err := n.command("go", append([]string{"test"}, args...)...).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "--- PASS: TestIncrement") {
+			t.Errorf("go test %q: %v: %s", args, err, out)
+		}
+	}
+	n.watch.check(t)
+}
+
+// A library works in a program that begins with Init, or with Main, and says what is missing in one that does not.
+func TestLibraryOfANewcomer(t *testing.T) {
+	const library = `package thumbnails
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/go-multiproc/multiproc/process"
+)
+
+var shrink = process.Register(func(_ context.Context, name string) error {
+	fmt.Println("shrinking", name)
+	return nil
+})
+
+// Make makes a thumbnail of a picture, in a process of its own. The program's main function has to begin with
+// process.Main or process.Init.
+func Make(name string) error {
+	p := process.New(shrink, name)
+	if err := p.Start(); err != nil {
+		return fmt.Errorf("thumbnails: %w", err)
+	}
+	return p.Join(context.Background())
+}
+`
+	program := documented(t, "docs/processes.md", "process.Init()", "thumbnails")
+	without := strings.Replace(program, "process.Init()", "_ = process.Init", 1)
+	twice := strings.Replace(program, "process.Init()", "process.Init(); process.Init()", 1)
+	for _, test := range []struct {
+		name, program, want string
+		code                int
+	}{
+		{"Init", program, "shrinking cat.jpg\n", 0},
+		{"Init twice", twice, "shrinking cat.jpg\n", 0},
+		{"neither", without, "thumbnails: process: main has called neither process.Main nor process.Init", 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			n := newNewcomer(t, "example.com/program", map[string]string{"main.go": test.program, "thumbnails/thumbnails.go": library})
+			cmd := n.command(n.build())
+			out, _ := cmd.CombinedOutput()
+			if cmd.ProcessState.ExitCode() != test.code || !strings.HasPrefix(string(out), test.want) || strings.Count(string(out), "\n") != 1 {
+				t.Errorf("%v, %q; want code %d, %q", cmd.ProcessState, out, test.code, test.want)
+			}
+			n.watch.check(t)
+		})
+	}
 }
