@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-multiproc/multiproc/internal/seg"
 	"github.com/go-multiproc/multiproc/internal/wire"
 )
 
@@ -153,6 +154,9 @@ func finish(conn *wire.Conn, r result, ctx context.Context) {
 		context.AfterFunc(ctx, family.stopAll)
 	}
 	family.finish(nil)
+	if !r.Failed {
+		seg.Leave() // a Barrier does not miss it
+	}
 	os.Exit(r.code())
 }
 

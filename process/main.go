@@ -1,6 +1,10 @@
 package process
 
-import "os"
+import (
+	"os"
+
+	"github.com/go-multiproc/multiproc/internal/seg"
+)
 
 // Main runs the program: run, in the process that the user started, and in a child the registered function that it
 // was started for. It does not return. It belongs first in main, before flags are parsed: nobody parses them for a
@@ -51,6 +55,9 @@ func (s *signals) exit(code int) {
 	case <-s.stopping:
 		select {} // it dies of the signal, any moment
 	default:
+		if code == 0 {
+			seg.Leave() // a Barrier does not miss this process
+		}
 		os.Exit(code)
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"sync/atomic"
 
 	"github.com/go-multiproc/multiproc/internal/crash"
 	"github.com/go-multiproc/multiproc/internal/detector"
@@ -14,14 +14,14 @@ import (
 )
 
 // ErrBroken is what psync exports.
-var ErrBroken = errors.New("psync: barrier is broken; Reset makes it usable again")
+var ErrBroken = errors.New("psync: barrier is broken")
 
 // The errors of broken barriers, by reason.
 var broke = [...]error{
 	whole:   fmt.Errorf("%w: it was reset", ErrBroken),
-	aborted: fmt.Errorf("%w: it was aborted", ErrBroken),
-	lost:    fmt.Errorf("%w: a process that took part died", ErrBroken),
-	left:    fmt.Errorf("%w: a party stopped waiting", ErrBroken),
+	aborted: fmt.Errorf("%w: it was aborted; Reset makes it usable again", ErrBroken),
+	lost:    fmt.Errorf("%w: a process that took part died; Reset makes it usable again", ErrBroken),
+	left:    fmt.Errorf("%w: a party stopped waiting; Reset makes it usable again", ErrBroken),
 }
 
 // The layout: the state, the eventcount, what belongs to the object that the barrier
@@ -52,9 +52,11 @@ type Barrier struct {
 	token   uint64
 	alive   func(token uint64) bool
 
-	mu    sync.Mutex // protects what follows
-	entry int        // where this process's membership was the last time
-	users int        // handles
+	inside atomic.Int64 // goroutines in Wait
+
+	mu    mem.Mutex // protects what follows
+	entry int       // where this process's membership was the last time
+	users int       // handles
 }
 
 // At is the barrier at off in the file. There is one for each process.
@@ -99,6 +101,8 @@ func (b *Barrier) Broken() bool { return b.load().broken() }
 
 // Wait arrives and waits for the others. h ends the wait when it is closed.
 func (b *Barrier) Wait(ctx context.Context, h *seg.Handle) (index int, err error) {
+	b.inside.Add(1)
+	defer b.inside.Add(-1)
 	s, err := b.arrive()
 	if err != nil {
 		return 0, err
@@ -267,13 +271,20 @@ func (b *Barrier) Retire() {
 	last := b.users == 0
 	b.mu.Unlock()
 	if last {
-		b.Leave()
+		b.resign()
 	}
 }
 
-// Leave takes this process out of the members: it is not missed from now on. None of
-// its goroutines may be in Wait.
+// Leave implements seg.Leaver. A process that ends while it waits is lost all the same.
 func (b *Barrier) Leave() {
+	if b.inside.Load() == 0 {
+		b.resign()
+	}
+}
+
+// resign takes this process out of the members: it is not missed from now on. None of
+// its goroutines may be in Wait.
+func (b *Barrier) resign() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, e := range b.members {
@@ -325,9 +336,12 @@ func (b *Barrier) search(arrived state) {
 }
 
 // Suspend implements seg.Waiter, to hear of the last handle's end, however it ends.
-func (b *Barrier) Suspend() { b.Leave() }
+func (b *Barrier) Suspend() { b.resign() }
 
 // Resume implements seg.Waiter.
 func (b *Barrier) Resume() {}
 
-var _ seg.Waiter = (*Barrier)(nil)
+var (
+	_ seg.Waiter = (*Barrier)(nil)
+	_ seg.Leaver = (*Barrier)(nil)
+)

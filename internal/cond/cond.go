@@ -2,7 +2,6 @@ package cond
 
 import (
 	"fmt"
-	"sync"
 	"sync/atomic"
 
 	"github.com/go-multiproc/multiproc/internal/crash"
@@ -40,7 +39,7 @@ type Cond struct {
 
 	known atomic.Bool // this process has a record, or there is none left for it
 
-	mu        sync.Mutex        // protects what follows
+	mu        mem.Mutex         // protects what follows
 	mine      Record            // this process's record; with a nil owner, if it has none
 	count     *eventcount.Count // where this process's goroutines sleep
 	epoch     int               // counts the records that this process has left
@@ -214,6 +213,16 @@ func (c *Cond) Retire() {
 	}
 }
 
+// Leave implements seg.Leaver: nobody needs to wake up because this process is gone, unless
+// it waits itself.
+func (c *Cond) Leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.first == nil {
+		c.leaveLocked()
+	}
+}
+
 // leaveLocked frees this process's record. Those of its goroutines that still wait are
 // about to find that their handles are closed.
 func (c *Cond) leaveLocked() {
@@ -266,4 +275,7 @@ func (c *Cond) Resume() {
 	}
 }
 
-var _ seg.Waiter = (*Cond)(nil)
+var (
+	_ seg.Waiter = (*Cond)(nil)
+	_ seg.Leaver = (*Cond)(nil)
+)

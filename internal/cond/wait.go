@@ -85,9 +85,7 @@ func (c *Cond) Await(ctx Context, w *Waiter) error {
 			}
 			return nil
 		}
-		select {
-		case <-w.ready:
-		case <-ctx.Done():
+		if !mem.Await(w.ready, ctx.Done()) {
 			return c.giveUp(w, ctx.Err())
 		}
 	}

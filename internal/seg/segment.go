@@ -95,6 +95,30 @@ type Waiter interface {
 	Resume()
 }
 
+// A Leaver is a process-local companion that can tell the other processes that this one
+// ends in good order, and is not lost.
+type Leaver interface{ Leave() }
+
+// Leave is for a process that is about to exit in good order, whatever it has not
+// closed.
+func Leave() {
+	var all []Leaver
+	registry.Lock()
+	for _, m := range registry.m {
+		m.mu.Lock()
+		for _, v := range m.local {
+			if l, ok := v.(Leaver); ok {
+				all = append(all, l)
+			}
+		}
+		m.mu.Unlock()
+	}
+	registry.Unlock()
+	for _, l := range all {
+		l.Leave()
+	}
+}
+
 // regKey finds a mapping: by identity, or a foreign file by device and inode.
 type regKey struct {
 	id       ID
