@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,7 +22,7 @@ const tickets = 40
 // locks, or none, lets one seller at a time at it.
 type counter struct {
 	Path     string
-	Mutex    *psync.Mutex
+	RMutex   *psync.RMutex
 	FileLock *psync.FileLock
 	Sold     *array.Array[int64] // how often each ticket was sold
 }
@@ -40,29 +41,23 @@ var sell = process.Register(func(ctx context.Context, c counter) error {
 	}
 })
 
+// sellOne takes the lock, if there is one. The context says that it has.
 func (c counter) sellOne(ctx context.Context) (sold bool, err error) {
-	var lock psync.Locker
+	unlock := func() error { return nil }
 	switch {
-	case c.Mutex != nil:
-		lock = c.Mutex
-	case c.FileLock != nil:
-		lock = c.FileLock
-	}
-	if lock != nil {
-		if err := lock.Lock(ctx); err != nil {
+	case c.RMutex != nil:
+		if ctx, err = c.RMutex.Lock(ctx); err != nil {
 			return false, err
 		}
-		defer func() {
-			if unlockErr := lock.Unlock(); err == nil {
-				err = unlockErr
-			}
-		}()
+		unlock = func() error { return c.RMutex.Unlock(ctx) }
+	case c.FileLock != nil:
+		if err := c.FileLock.Lock(ctx); err != nil {
+			return false, err
+		}
+		unlock = c.FileLock.Unlock
 	}
-	text, err := os.ReadFile(c.Path)
-	if err != nil {
-		return false, err
-	}
-	left, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	defer func() { err = errors.Join(err, unlock()) }()
+	left, err := c.left(ctx)
 	if err != nil || left == 0 {
 		return false, err
 	}
@@ -81,6 +76,22 @@ func (c counter) sellOne(ctx context.Context) (sold bool, err error) {
 	return true, nil
 }
 
+// left is how many tickets there are. It takes the lock as well: an RMutex allows that to who
+// has it.
+func (c counter) left(ctx context.Context) (left int, err error) {
+	if c.RMutex != nil {
+		if ctx, err = c.RMutex.Lock(ctx); err != nil {
+			return 0, err
+		}
+		defer func() { err = errors.Join(err, c.RMutex.Unlock(ctx)) }()
+	}
+	text, err := os.ReadFile(c.Path)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(text)))
+}
+
 // sellTickets opens ten counters for the same tickets: without a lock, under a lock that is
 // passed to the sellers, and under a lock on a file.
 func sellTickets(ctx context.Context, s *stage) error {
@@ -89,7 +100,7 @@ func sellTickets(ctx context.Context, s *stage) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	mu, err := psync.NewMutex()
+	mu, err := psync.NewRMutex()
 	if err != nil {
 		return err
 	}
@@ -102,11 +113,11 @@ func sellTickets(ctx context.Context, s *stage) error {
 
 	for _, way := range []struct {
 		name     string
-		mu       *psync.Mutex
+		mu       *psync.RMutex
 		fileLock *psync.FileLock
 	}{
 		{"without a lock", nil, nil},
-		{"with a Mutex", mu, nil},
+		{"with an RMutex", mu, nil},
 		{"with a FileLock", nil, fileLock},
 	} {
 		path := filepath.Join(dir, "tickets")
