@@ -2,7 +2,10 @@
 
 package explore
 
-import "math/rand/v2"
+import (
+	"fmt"
+	"math/rand/v2"
+)
 
 // An automaton is what one process can do, as far as it has been seen: a graph of
 // nodes, each with what its threads do next, and edges for what they may learn by
@@ -124,7 +127,15 @@ func (a *automaton) at(n int32) *instance {
 	}
 	in := a.run()
 	for _, e := range a.path(n) {
+		if !in.can(e) {
+			break
+		}
 		in.step(int(e.slot), e.out)
+	}
+	if in.key() != a.nodes[n].key && a.x.fault == nil {
+		a.x.fault = &Violation{Model: a.x.m.Name, What: fmt.Sprintf(
+			"%s: a Mark, At or Digest leaves out what matters, or the code does not do the same each time: it did not come to the same place again", a.x.name(a.id))}
+		a.x.fault.trace = a.story(a.path(n))
 	}
 	return in
 }
@@ -150,6 +161,10 @@ func (a *automaton) edge(from int32, via event) *edge {
 		}
 	}
 	in := a.at(from)
+	if !in.can(via) { // the fault is known
+		in.end()
+		return &edge{event: via, to: from}
+	}
 	in.step(int(via.slot), via.out)
 	e := edge{event: via, notes: in.notes, broken: in.broken}
 	to, isNew := a.add(in, from, via)

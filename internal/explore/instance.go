@@ -111,6 +111,11 @@ func (t *thread) take(p pending) outcome {
 	return t.out
 }
 
+// can reports whether e can be next.
+func (in *instance) can(e event) bool {
+	return e.slot == cancelSlot || in.threads[e.slot] != nil && in.threads[e.slot].cond == nil
+}
+
 // step has thread slot take its step, with that outcome.
 func (in *instance) step(slot int, o outcome) {
 	in.notes = nil

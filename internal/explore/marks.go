@@ -31,6 +31,9 @@ func (a *automaton) differs(m merge) string {
 	in := a.run()
 	defer in.end()
 	for _, e := range append(a.path(m.from), m.via) {
+		if !in.can(e) {
+			return "it can not be done again"
+		}
 		in.step(int(e.slot), e.out)
 	}
 	at := m.to
@@ -52,6 +55,9 @@ func (a *automaton) differs(m merge) string {
 			return ""
 		}
 		e := n.edges[rand.IntN(len(n.edges))]
+		if !in.can(e.event) {
+			return "one can go on, and the other can not"
+		}
 		in.step(int(e.slot), e.out)
 		if len(in.notes) != len(e.notes) {
 			return "the model's notes differ"
@@ -74,6 +80,9 @@ func (a *automaton) story(path []event) []string {
 			s.pend = t.pend
 		}
 		lines = append(lines, a.x.line(nil, &s))
+		if !in.can(e) {
+			break
+		}
 		in.step(int(e.slot), e.out)
 	}
 	return lines

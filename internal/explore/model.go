@@ -31,6 +31,8 @@ type Model struct {
 	// With a bound, the promise of one slice is checked where enough are left.
 	Slices int
 
+	// Start notes how things are at first. It may be nil.
+	Start func(v *View)
 	// Died notes a death, before anybody can find it. It may be nil.
 	Died func(v *View, actor int)
 	// Always looks at every state, Finally at those in which nobody has anything

@@ -158,6 +158,10 @@ func (x *search) begin() bool {
 	st := x.scratch[0]
 	copy(st, x.memory)
 	mem.Hook = x
+	x.view.st, x.view.Ghost = st, Ghost{st[x.ghost:x.dead]}
+	if x.m.Start != nil {
+		x.m.Start(&x.view)
+	}
 	for i, a := range x.procs {
 		e := a.begin()
 		x.setNode(st, i, e.to)
@@ -278,8 +282,10 @@ func (x *search) walk() {
 	for n := uint32(0); int(n) < len(x.parent); n++ {
 		x.first = append(x.first, uint64(len(x.to)))
 		x.successors(x.state(n), func(st []byte, s *successor) bool {
-			if x.fault != nil {
+			if x.fault != nil && x.fault.trace == nil {
 				x.fault.trace = append(x.trace(n), x.line(x.state(n), s))
+			}
+			if x.fault != nil {
 				return false
 			}
 			to := x.reach(st, n, s)

@@ -8,7 +8,7 @@ import "context"
 // afterwards. (Counting who is inside would cost each of them as much as the lock
 // itself.)
 func (m *Mutex) Drain() {
-	_ = m.q.wait(context.Background(), nil, false, func(w word, _ turn) (verdict, error) {
+	_ = m.q.wait(context.Background(), nil, nil, func(w word, _ turn) (verdict, error) {
 		if m.mine(w) && w&scoped != 0 {
 			return blocked, nil
 		}

@@ -71,6 +71,14 @@ type waiter struct {
 	prev, next *waiter
 }
 
+// A mending is what somebody remembers who repairs a lock, or waits for that.
+type mending struct {
+	mine   bool // it got the lock
+	probed bool // it has seen that the holder lives
+}
+
+func (m *mending) flag() uint64 { return mem.Flags(m != nil && m.probed) }
+
 func newQueue(m *seg.Mapping, w *mem.Uint64) *queue {
 	return &queue{m: m, word: w}
 }
@@ -105,16 +113,14 @@ type turn struct {
 func (w word) mayTake(t turn) bool { return w.free() || t.due && w.due() }
 
 // wait makes attempts until one is settled, ctx ends or the handle h, which may
-// be nil, is closed. A mender's attempts are settled when the lock is not
-// abandoned.
-func (q *queue) wait(ctx context.Context, h *seg.Handle, mender bool, try attempt) error {
+// be nil, is closed. mend is a mender's, whose attempts are settled when the lock is
+// not abandoned; nil for others.
+func (q *queue) wait(ctx context.Context, h *seg.Handle, mend *mending, try attempt) error {
 	if h != nil && h.Closed() {
 		return seg.ErrClosed
 	}
 	for {
-		if !mender {
-			mem.Mark("lock.first")
-		}
+		mem.Mark("lock.first", mend.flag())
 		v, err := try(q.load(), turn{})
 		if v == settled || v == taken {
 			return err
@@ -130,7 +136,7 @@ func (q *queue) wait(ctx context.Context, h *seg.Handle, mender bool, try attemp
 		return err
 	}
 
-	me := &waiter{ready: make(chan struct{}, 1), mender: mender, came: time.Now()}
+	me := &waiter{ready: make(chan struct{}, 1), mender: mend != nil, came: time.Now()}
 	q.enter(me, false)
 	woken := false // by somebody who counts on it that the word is looked after
 	starving := false
@@ -140,9 +146,7 @@ func (q *queue) wait(ctx context.Context, h *seg.Handle, mender bool, try attemp
 		}
 	}()
 	for {
-		if !mender { // whose attempt remembers something
-			mem.Mark("lock.wait", mem.Flags(woken, starving))
-		}
+		mem.Mark("lock.wait", mem.Flags(woken, starving), mend.flag())
 		if h != nil && h.Closed() {
 			q.leave(me, woken)
 			return seg.ErrClosed
@@ -161,7 +165,7 @@ func (q *queue) wait(ctx context.Context, h *seg.Handle, mender bool, try attemp
 		case again:
 			continue
 		}
-		if woken && !starving && !mender && mem.Elapsed(me.came, patience) {
+		if woken && !starving && mend == nil && mem.Elapsed(me.came, patience) {
 			starving = true
 			q.starving.Add(1)
 		}
@@ -177,9 +181,7 @@ func (q *queue) wait(ctx context.Context, h *seg.Handle, mender bool, try attemp
 		// With the bit set, the next unlock wakes somebody.
 		woken = false
 		crash.At("lock.waiting")
-		if !mender {
-			mem.Mark("lock.await", mem.Flags(starving))
-		}
+		mem.Mark("lock.await", mem.Flags(starving), mend.flag())
 		if !mem.Await(me.ready, ctx.Done()) {
 			q.leave(me, false)
 			return ctx.Err()

@@ -11,7 +11,7 @@ import (
 
 // lockSlow is Lock when the first look did not find the lock free.
 func (m *Mutex) lockSlow(ctx context.Context, mode Mode) error {
-	err := m.q.wait(ctx, m.h, false, func(w word, t turn) (verdict, error) {
+	err := m.q.wait(ctx, m.h, nil, func(w word, t turn) (verdict, error) {
 		switch {
 		case w.mayTake(t):
 			if m.cas(w, w.takenBy(m.own|word(mode))|t.sticky) {
@@ -35,7 +35,7 @@ func (m *Mutex) lockSlow(ctx context.Context, mode Mode) error {
 // marked, so that Unlock gives it back as abandoned. With any other error, it is not held.
 func (m *Mutex) Relock(mode Mode) error {
 	marked := false
-	err := m.q.wait(context.Background(), m.h, false, func(w word, t turn) (verdict, error) {
+	err := m.q.wait(context.Background(), m.h, nil, func(w word, t turn) (verdict, error) {
 		marked = w.abandoned()
 		switch {
 		case w.held() || !marked && !w.mayTake(t):
@@ -93,26 +93,26 @@ func (m *Mutex) LockOrRecover(ctx context.Context, mode Mode, repair func() erro
 // recover is Recover; with a mode, the lock is kept in that mode if it was
 // repaired here.
 func (m *Mutex) recover(ctx context.Context, repair func() error, keep Mode) (kept bool, err error) {
-	mine, probed := false, false
-	err = m.q.wait(ctx, m.h, true, func(w word, t turn) (verdict, error) {
+	var mend mending
+	err = m.q.wait(ctx, m.h, &mend, func(w word, t turn) (verdict, error) {
 		switch {
 		case w.abandoned() && !w.held():
 			if m.cas(w, w.takenBy(m.own|scoped)|t.sticky) {
-				mine = true
+				mend.mine = true
 				return taken, nil
 			}
 			return again, nil
 		case w.abandoned():
 			return blocked, nil // somebody repairs it, or died over it
-		case w.held() && !m.mine(w) && !probed:
-			probed = true
+		case w.held() && !m.mine(w) && !mend.probed:
+			mend.probed = true
 			if m.q.bury(w) {
 				return again, nil
 			}
 		}
 		return settled, nil
 	})
-	if err != nil || !mine {
+	if err != nil || !mend.mine {
 		runtime.KeepAlive(m)
 		return false, err
 	}
@@ -173,7 +173,7 @@ func (m *Mutex) HandleClosed() {
 
 // Quiesce implements seg.Quiescer.
 func (m *Mutex) Quiesce() (resume func(lock []byte)) {
-	_ = m.q.wait(context.Background(), nil, false, func(w word, t turn) (verdict, error) {
+	_ = m.q.wait(context.Background(), nil, nil, func(w word, t turn) (verdict, error) {
 		switch {
 		case !w.held():
 			if !m.cas(w, w.takenBy(m.own|scoped)|t.sticky) {
