@@ -102,7 +102,7 @@ func (t *thread) take(p pending) outcome {
 	if t.killed {
 		panic(errKilled)
 	}
-	runtime.Callers(4, p.pcs[:])
+	runtime.Callers(2, p.pcs[:])
 	t.pend = p
 	if !t.yield(struct{}{}) {
 		t.killed = true

@@ -39,6 +39,10 @@ type Model struct {
 	// left to do. They call v.Failf. They may be nil.
 	Always, Finally func(v *View)
 
+	// Plant puts a fault between the code and its steps, for tests of the explorer itself:
+	// what it returns is asked in the place of real. It keeps no state. It may be nil.
+	Plant func(real mem.Scheduler) mem.Scheduler
+
 	// AnySlices is for code that promises less than that nobody has to wait for the
 	// end of a slice while everybody lives, and for one slice when somebody died:
 	// then there only must be a way to the end.

@@ -158,6 +158,9 @@ func (x *search) begin() bool {
 	st := x.scratch[0]
 	copy(st, x.memory)
 	mem.Hook = x
+	if x.m.Plant != nil {
+		mem.Hook = x.m.Plant(x)
+	}
 	x.view.st, x.view.Ghost = st, Ghost{st[x.ghost:x.dead]}
 	if x.m.Start != nil {
 		x.m.Start(&x.view)

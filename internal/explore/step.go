@@ -4,6 +4,7 @@ package explore
 
 import (
 	"fmt"
+	"path"
 	"runtime"
 	"strings"
 
@@ -27,7 +28,7 @@ const (
 )
 
 // stackDepth is how many callers are told apart.
-const stackDepth = 12
+const stackDepth = 14
 
 // A pending is a step that a thread is about to take.
 type pending struct {
@@ -68,17 +69,31 @@ type outcome struct {
 	b string // of kindRead
 }
 
-// place is where in the source p is.
+// place is where in the source p is: the line, and the one that called it, since the
+// line often stands in a one-line method.
 func (p pending) place() string {
+	var places []string
 	frames := runtime.CallersFrames(p.pcs[:])
-	for {
+	for len(places) < 2 {
 		f, more := frames.Next()
-		if f.File != "" && !strings.Contains(f.File, "/internal/mem/") && !strings.Contains(f.File, "/internal/explore/step") &&
-			!strings.Contains(f.File, "/internal/explore/instance") && !strings.HasSuffix(f.File, "/internal/explore/model.go") {
-			return fmt.Sprintf("%s:%d", f.File[strings.LastIndexByte(f.File, '/')+1:], f.Line)
+		if f.File != "" && !machinery(f.File) {
+			places = append(places, fmt.Sprintf("%s:%d", path.Base(f.File), f.Line))
 		}
 		if !more {
-			return "?"
+			break
 		}
+	}
+	return strings.Join(places, " < ")
+}
+
+// machinery reports whether a file is a part of the explorer, or under it.
+func machinery(file string) bool {
+	switch dir, name := path.Split(file); {
+	case strings.HasSuffix(dir, "/internal/mem/"), strings.HasSuffix(dir, "/src/iter/"), strings.HasSuffix(dir, "/src/runtime/"):
+		return true
+	case strings.HasSuffix(dir, "/internal/explore/"):
+		return !strings.HasSuffix(name, "_test.go")
+	default:
+		return strings.HasSuffix(name, "plant_test.go")
 	}
 }

@@ -78,7 +78,7 @@ func (x *search) line(st []byte, s *successor) string {
 	default:
 		what = x.describe(st, s)
 	}
-	return fmt.Sprintf("%-10s %-66s %s", who, what, s.pend.place())
+	return fmt.Sprintf("%-5s %-50s %s", who, what, s.pend.place())
 }
 
 func (x *search) describe(st []byte, s *successor) string {
