@@ -23,7 +23,7 @@ type Limits struct {
 	// included, is beyond it after a collection ends with an error that says so, as if the runtime had found it: exit code
 	// 2, nothing deferred runs, [ExitError.MemoryKill] is set. For what no collection sees, C code or an allocation that is far
 	// too large, the kernel refuses memory a good deal later (RLIMIT_DATA, at about twice the limit and 64 MiB), of which a Go program dies as
-	// well. Memory that is shared with other processes does not count.
+	// well, though not always in a way that can be told from other crashes. Memory that is shared with other processes does not count.
 	Memory int64
 
 	// CPU is the processor time of all the child's threads, in whole seconds, rounded up.

@@ -114,7 +114,7 @@ func TestMemoryLimit(t *testing.T) {
 				within, beyond := limit, 2*limit
 				switch way {
 				case "growing", "map":
-					within = limit / 3
+					within, beyond = limit/3, limit*5/4
 				case "goroutines":
 					within = limit / 3
 				}
