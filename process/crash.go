@@ -53,6 +53,7 @@ type crash struct {
 	stack       string // of the goroutine that it is about, and of others as far as they were recorded
 	panicked    bool   // else it is a fatal error, or a signal
 	outOfMemory bool   // the system refused memory
+	inferred    bool   // reason is told from the stack
 }
 
 // parseCrash makes sense of what stands in a crash file. It begins with what is known of the reason, up to an empty line, and goes
@@ -86,11 +87,26 @@ func parseCrash(text string) *crash {
 	case strings.HasPrefix(head, "fatal error: "): // no runtime does so today, but it would be right
 		c.reason = unindent(head)
 	default:
+		c.inferred = true
 		thrower := thrower(stack)
 		c.outOfMemory = allocators[thrower]
 		c.reason = fatalError(thrower, stack, c.outOfMemory)
 	}
 	return c
+}
+
+// readWording takes the wording of a fatal error from the end of standard error.
+func (c *crash) readWording(stderr string) {
+	if c == nil || !c.inferred {
+		return
+	}
+	const begin = "fatal error: "
+	at := strings.LastIndex("\n"+stderr, "\n"+begin)
+	if at < 0 {
+		return
+	}
+	c.reason = firstLine(stderr[at:])
+	c.outOfMemory = c.outOfMemory || strings.Contains(c.reason, "out of memory") || strings.Contains(c.reason, "cannot allocate memory")
 }
 
 func isStack(s string) bool {

@@ -24,7 +24,7 @@ type ExitError struct {
 	// others if the runtime shows them. It may lack its end.
 	Stack string
 
-	Stderr string // last lines of standard error, if they were captured
+	Stderr string // last lines of standard error, if they were captured (Process.CaptureStderr)
 
 	// MemoryKill says that the child ended for want of memory: the system refused it to the Go runtime, under Limits.Memory or another
 	// limit of the kind, or the kernel's OOM killer ended a process in its memory cgroup.
@@ -33,13 +33,15 @@ type ExitError struct {
 	CPUKill bool // the child went beyond its limit of processor time
 
 	crashed bool // by a fatal error, or by a signal that the runtime turns into one
+	silent  bool // neither the function nor the runtime said anything of the end
 }
 
 // Error says it in one line, for example
 //
 //	process: counter-1 (pid 4711) exited with code 1: open x: no such file or directory
 //
-// or more, if the child's own text has more.
+// or more, if the child's own text has more. If the child did not say how it ended, the last line of standard error is
+// added, where that was captured.
 func (e *ExitError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "process: %s (pid %d) ", e.Name, e.PID)
@@ -62,6 +64,9 @@ func (e *ExitError) Error() string {
 	if e.Err != "" {
 		b.WriteString(": ")
 		b.WriteString(e.Err)
+	}
+	if last := lastLine(e.Stderr); e.silent && last != "" {
+		fmt.Fprintf(&b, "; last on standard error: %s", last)
 	}
 	return b.String()
 }
@@ -96,7 +101,7 @@ func decodeExit(status syscall.WaitStatus, waitErr error, r result, resultErr er
 	if waitErr != nil {
 		return exitUncollected(waitErr, r, c)
 	}
-	e := ExitError{Code: status.ExitStatus()} // -1 if a signal ended it
+	e := ExitError{Code: status.ExitStatus(), silent: resultErr != nil && c == nil} // -1 if a signal ended it
 	if status.Signaled() {
 		e.Signal = status.Signal()
 	}

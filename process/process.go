@@ -66,6 +66,12 @@ type Process struct {
 	// They are blocking in the child; of a socket that makes the parent's copy blocking too, as it does with os/exec.
 	Stdin, Stdout, Stderr *os.File
 
+	// CaptureStderr keeps the last lines of what the child writes to its standard error (at most 40, and 64 KiB) for
+	// [ExitError.Stderr]. It goes on to Stderr all the same, through this process: the child sees a pipe there and no terminal, a destination
+	// that takes nothing holds the child up once the pipe is full, and a program that the child leaves behind cannot write to it
+	// any more when this process has ended. Start refuses it together with Detach.
+	CaptureStderr bool
+
 	// SysProcAttr is for everything else that the kernel can do at a process's start: credentials, namespaces, a
 	// session of its own. Start does not change it, except that it fills *PidFD if there is one, with a descriptor
 	// that the caller owns. Pdeathsig is rarely what one wants: it is tied to the parent's thread, and children
@@ -91,7 +97,8 @@ type Process struct {
 	killer   *time.Timer // the grace period
 	settings started     // what Start read of the fields
 
-	killed atomic.Bool // by this process
+	capture *capture    // of its standard error, nil if there is none
+	killed  atomic.Bool // by this process
 
 	done  chan struct{} // closed when the child has ended and been collected; the following is set before
 	exit  exit

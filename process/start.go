@@ -70,6 +70,9 @@ func (p *Process) startLocked() error {
 	if err := p.Limits.check(p.SysProcAttr); err != nil {
 		return err
 	}
+	if p.CaptureStderr && p.Detach {
+		return errors.New("CaptureStderr and Detach exclude each other: what goes through this process ends with it")
+	}
 	s := started{name: p.Name, daemon: p.Daemon, detach: p.Detach, grace: p.Grace, deaf: signal.Ignored(syscall.SIGINT), limits: p.Limits}
 	if s.grace == 0 {
 		s.grace = DefaultGrace
@@ -117,24 +120,43 @@ func (p *Process) startLocked() error {
 	if err != nil {
 		crash = -1 // the child does without
 	}
-	c, err := p.execute(theirs, crash)
+	var errs *capture
+	stderr := p.Stderr
+	if p.CaptureStderr {
+		if stderr == nil && usable(os.Stderr) {
+			stderr = os.Stderr
+		}
+		if errs, stderr, err = newCapture(stderr); err != nil {
+			conn.Close()
+			unix.Close(crash)
+			return err
+		}
+		defer stderr.Close()
+	}
+	c, err := p.execute(theirs, crash, stderr)
 	if err != nil {
 		conn.Close() // and with it the job, descriptors included
 		unix.Close(crash)
+		if errs != nil {
+			errs.close()
+		}
 		return err
+	}
+	if errs != nil {
+		go errs.run()
 	}
 	for _, m := range parts {
 		m.Sent()
 	}
-	p.child, p.control, p.crash, p.settings = c, conn, crash, s
+	p.child, p.control, p.crash, p.capture, p.settings = c, conn, crash, errs, s
 	p.args = nil // which may be much
 	family.add(p)
 	go p.collect()
 	return nil
 }
 
-// execute starts this program with the socket as its control socket, and a crash file if there is one.
-func (p *Process) execute(socket, crash int) (*child, error) {
+// execute starts this program with the socket as its control socket, a crash file if there is one, and this standard error.
+func (p *Process) execute(socket, crash int, stderr *os.File) (*child, error) {
 	attr := &syscall.ProcAttr{Dir: p.Dir, Sys: new(syscall.SysProcAttr)}
 	if p.SysProcAttr != nil {
 		*attr.Sys = *p.SysProcAttr
@@ -152,7 +174,7 @@ func (p *Process) execute(socket, crash int) (*child, error) {
 			return nil, err
 		}
 	}
-	files, done, err := p.standardFiles()
+	files, done, err := p.standardFiles(stderr)
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +196,7 @@ func (p *Process) execute(socket, crash int) (*child, error) {
 }
 
 // standardFiles returns what the child gets as its first three descriptors, until done is called.
-func (p *Process) standardFiles() (files []*os.File, done func(), err error) {
+func (p *Process) standardFiles(stderr *os.File) (files []*os.File, done func(), err error) {
 	var opened []*os.File
 	done = func() {
 		for _, f := range opened {
@@ -186,7 +208,7 @@ func (p *Process) standardFiles() (files []*os.File, done func(), err error) {
 		return nil, nil, err
 	}
 	opened = append(opened, null)
-	files = []*os.File{p.Stdin, p.Stdout, p.Stderr}
+	files = []*os.File{p.Stdin, p.Stdout, stderr}
 	for i, own := range []*os.File{null, os.Stdout, os.Stderr} {
 		if files[i] == nil && !usable(own) {
 			own = null // a program that has closed its output has children without
@@ -291,12 +313,18 @@ func (p *Process) collect() {
 		r, resultErr = receiveResult(conn)
 	}
 	conn.Close()
+	var stderr string
+	if p.capture != nil {
+		stderr = p.capture.settle()
+	}
 	crashed := parseCrash(readCrashFile(p.crash))
+	crashed.readWording(stderr)
 	unix.Close(p.crash)
 	e := decodeExit(status, waitErr, r, resultErr, crashed)
 	e.beyondLimits(p, crashed, cpu)
 	if e.err != nil {
 		e.err.Name, e.err.PID = p.settings.name, p.child.pid
+		e.err.Stderr = lastLines(stderr, tailLines)
 	}
 
 	p.mu.Lock()
