@@ -20,6 +20,8 @@ func TestMain(m *testing.M) {
 		"consume":  consume,
 		"echo":     echo,
 		"sink":     sink,
+		"victim":   victim,
+		"hoard":    hoard,
 		"takeOne":  takeOne,
 		"leaseOne": leaseOne,
 	})
