@@ -30,6 +30,9 @@ type act struct {
 	// killed, if not nil, is called when the process in a slot was killed and is gone, before it
 	// is replaced.
 	killed func(n int)
+	// needed says that the others may wait for the process that was killed: one that dies before it has
+	// come to a barrier is not missed there. So it is replaced before they have to go on.
+	needed bool
 	// partners, if not nil, are the slots that have to go on when the process in slot n was killed; nil: all others.
 	partners func(n int) []int
 }
@@ -103,7 +106,7 @@ func storm(t *testing.T, a *act) {
 		if stopped != nil {
 			time.Sleep(time.Duration(random.Int64N(int64(3 * time.Millisecond))))
 			signal(t, stopped, syscall.SIGCONT)
-		} else {
+		} else if !a.needed {
 			recoveries = append(recoveries, a.progress(t, partners, at))
 		}
 		var exit *process.ExitError
@@ -114,6 +117,9 @@ func storm(t *testing.T, a *act) {
 			a.killed(n)
 		}
 		start(n)
+		if a.needed && stopped == nil {
+			recoveries = append(recoveries, a.progress(t, partners, at))
+		}
 	}
 	all := make([]int, len(running))
 	for n := range all {
