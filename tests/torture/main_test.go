@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	kills = 120 // in each act
+	kills = 60 // in each act
 	seed  uint64
 )
 
