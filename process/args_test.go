@@ -84,7 +84,9 @@ var compare = process.Register(func(_ context.Context, x expectation) error {
 	return nil
 })
 
-func TestArguments(t *testing.T) {
+func TestArguments(t *testing.T) { eachWay(t, testArguments) }
+
+func testArguments(t *testing.T) {
 	for _, x := range []expectation{
 		{Elements: 3, Depth: 1},
 		{Elements: 200_000, Depth: 1},
@@ -111,7 +113,9 @@ var checkSum = process.Register(func(_ context.Context, s sized) error {
 })
 
 // Around what fits beside the header, and far beyond what any socket takes.
-func TestSizesOfArguments(t *testing.T) {
+func TestSizesOfArguments(t *testing.T) { eachWay(t, testSizesOfArguments) }
+
+func testSizesOfArguments(t *testing.T) {
 	sizes := []int{0, 1, 1000, 1900, 1950, 2000, 2048, 4096, 1 << 16, 1 << 20}
 	if !testing.Short() {
 		sizes = append(sizes, 100<<20)
@@ -186,7 +190,9 @@ var useHandles = process.Register(func(_ context.Context, h handles) error {
 	return err
 })
 
-func TestHandlesInArguments(t *testing.T) {
+func TestHandlesInArguments(t *testing.T) { eachWay(t, testHandlesInArguments) }
+
+func testHandlesInArguments(t *testing.T) {
 	f, err := os.CreateTemp(t.TempDir(), "")
 	if err != nil {
 		t.Fatal(err)
@@ -252,7 +258,9 @@ var countFiles = process.Register(func(_ context.Context, fs []*os.File) error {
 })
 
 // More descriptors than the kernel puts into one message.
-func TestManyDescriptors(t *testing.T) {
+func TestManyDescriptors(t *testing.T) { eachWay(t, testManyDescriptors) }
+
+func testManyDescriptors(t *testing.T) {
 	const n = 600
 	needDescriptors(t, 3*n)
 	f, err := os.OpenFile(t.TempDir()+"/f", os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
@@ -348,7 +356,9 @@ var (
 )
 
 // What cannot cross is refused by Start, with the path to it, and nothing is left behind.
-func TestRefusals(t *testing.T) {
+func TestRefusals(t *testing.T) { eachWay(t, testRefusals) }
+
+func testRefusals(t *testing.T) {
 	f, err := os.Open(os.DevNull)
 	if err != nil {
 		t.Fatal(err)

@@ -55,7 +55,7 @@ func runJob() {
 		os.Exit(exitFailed)
 	}
 	if err != nil {
-		finish(conn, refusal(fmt.Errorf("its job did not arrive: %w", err)), nil)
+		finish(conn, refusal(err), nil)
 	}
 	inheritStartMethod(j.header.Default)
 
@@ -196,10 +196,20 @@ func (l *listener) run() {
 	}
 	close(l.listening)
 	var f function
-	select {
-	case f = <-l.functions:
-	case s := <-signals:
-		dieOf(s.(syscall.Signal)) // before there is anything to end in good order
+	for f.cancel == nil {
+		select {
+		case f = <-l.functions:
+		case s := <-signals:
+			select {
+			case f = <-l.functions: // it may have been called meanwhile
+				f.cancel(&SignalError{s.(syscall.Signal)})
+			default:
+				if s == syscall.SIGINT && isIdle() {
+					continue
+				}
+				dieOf(s.(syscall.Signal)) // before there is anything to end in good order
+			}
+		}
 	}
 	usedUp := false
 	for s := range signals {

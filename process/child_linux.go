@@ -49,12 +49,7 @@ func startChild(attr *syscall.ProcAttr, argv []string) (*child, error) {
 		return nil, &os.PathError{Op: "fork/exec", Path: path, Err: err}
 	}
 	if theirs != nil {
-		*theirs = -1
-		if pidfd >= 0 {
-			if *theirs, err = unix.FcntlInt(uintptr(pidfd), unix.F_DUPFD_CLOEXEC, 0); err != nil {
-				*theirs = -1
-			}
-		}
+		*theirs = dupOf(pidfd)
 	}
 	c := &child{pid: pid}
 	if c.watch(pidfd) {
@@ -70,6 +65,26 @@ func startChild(attr *syscall.ProcAttr, argv []string) (*child, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// dupPidfd returns a pidfd of the child that is the caller's, or -1.
+func (c *child) dupPidfd() int {
+	fd := -1
+	if c.raw != nil {
+		c.raw.Control(func(own uintptr) { fd = dupOf(int(own)) })
+	}
+	return fd
+}
+
+func dupOf(fd int) int {
+	if fd < 0 {
+		return -1
+	}
+	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return -1
+	}
+	return n
 }
 
 // pidfdWorks is asked once, with the first child.

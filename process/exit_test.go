@@ -139,7 +139,9 @@ func tooDeep(n int) error {
 var end = process.Register(func(ctx context.Context, how string) error { return endings[how](ctx) })
 
 // Every way to end gives an ExitError that tells which.
-func TestEndings(t *testing.T) {
+func TestEndings(t *testing.T) { eachWay(t, testEndings) }
+
+func testEndings(t *testing.T) {
 	ways := map[string]struct {
 		code   int
 		signal syscall.Signal
@@ -240,7 +242,9 @@ func devNull(t *testing.T) *os.File {
 }
 
 // A text that is shortened keeps its beginning and its end.
-func TestLongErrorKeepsItsEnds(t *testing.T) {
+func TestLongErrorKeepsItsEnds(t *testing.T) { eachWay(t, testLongErrorKeepsItsEnds) }
+
+func testLongErrorKeepsItsEnds(t *testing.T) {
 	e := joinError(t, start(t, end, "longer error"))
 	if !strings.HasPrefix(e.Err, "begin") || !strings.HasSuffix(e.Err, "end") || len(e.Err) > 1<<20 {
 		t.Errorf("%d bytes: %.20q … %q", len(e.Err), e.Err, e.Err[len(e.Err)-20:])
@@ -248,7 +252,9 @@ func TestLongErrorKeepsItsEnds(t *testing.T) {
 }
 
 // A panic is on standard error too, as in any Go program: it must not go unseen if nobody joins.
-func TestPanicIsPrinted(t *testing.T) {
+func TestPanicIsPrinted(t *testing.T) { eachWay(t, testPanicIsPrinted) }
+
+func testPanicIsPrinted(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -266,6 +272,10 @@ func TestPanicIsPrinted(t *testing.T) {
 
 // Join does not wait for those who still have the child's standard error.
 func TestJoinDoesNotWaitForGrandchildren(t *testing.T) {
+	eachWay(t, testJoinDoesNotWaitForGrandchildren)
+}
+
+func testJoinDoesNotWaitForGrandchildren(t *testing.T) {
 	hold, release, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -50,12 +50,16 @@ func CPUCount() int { return cpuCount() }
 var family children
 
 type children struct {
+	// starting is held, for reading, by every Start from before its child can run until it is in alive: with a method that is fast, the
+	// child may have told the world that it is there by then, and a signal have come back.
+	starting sync.RWMutex
+
 	mu     sync.Mutex
 	made   int // number of Processes that were made
 	alive  map[*Process]struct{}
-	order  int             // of starts
-	change chan struct{}   // closed at the next end of a child, if somebody waits for one
-	starts chan<- struct{} // told of starts, if it has room
+	order  int           // of starts
+	change chan struct{} // closed at the next end of a child, if somebody waits for one
+	look   func()        // called before starts
 }
 
 func (c *children) nextNumber() int {
@@ -68,20 +72,27 @@ func (c *children) nextNumber() int {
 // defaultName is the name of this process's n-th child.
 func defaultName(n int) string { return "Process-" + childNumber(n) }
 
-// tellStarts sends to starts whenever a child is started, if there is room for it.
-func (c *children) tellStarts(starts chan<- struct{}) {
+// tellStarts makes every start of a child wait for look, which returns soon.
+func (c *children) tellStarts(look func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.starts = starts
+	c.look = look
+}
+
+// announce says that a child is about to be started. What is done then is over before the child can have told anybody that it is there,
+// and signals come.
+func (c *children) announce() {
+	c.mu.Lock()
+	look := c.look
+	c.mu.Unlock()
+	if look != nil {
+		look()
+	}
 }
 
 func (c *children) add(p *Process) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	select {
-	case c.starts <- struct{}{}:
-	default:
-	}
 	if c.alive == nil {
 		c.alive = make(map[*Process]struct{})
 	}
@@ -147,7 +158,7 @@ func childNumber(n int) string {
 }
 
 // finish is what a process does with its children before it exits: it waits for them, and stops those that are
-// daemons. When stop is closed, it returns at once.
+// daemons. When stop is closed, it waits no more. Children that wait for a job are stopped in any case.
 func (c *children) finish(stop <-chan struct{}) {
 	c.wait(func(p *Process) bool { return !p.settings.daemon && !p.settings.detach }, stop)
 	daemon := func(p *Process) bool { return p.settings.daemon }
@@ -158,10 +169,13 @@ func (c *children) finish(stop <-chan struct{}) {
 		p.Terminate()
 	}
 	c.wait(daemon, stop)
+	warm.stop()
 }
 
-// attached returns the children that end with this process.
+// attached returns the children that end with this process, those that are just being started among them.
 func (c *children) attached() []*Process {
+	c.starting.Lock()
+	c.starting.Unlock() //lint:ignore SA2001 whoever held it is in alive now
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.livingLocked(func(p *Process) bool { return !p.settings.detach })

@@ -40,7 +40,9 @@ var useShared = process.Register(func(ctx context.Context, s shared) error {
 })
 
 // The toolkit's own handles, anywhere in the arguments. A pipe end moves: when Start fails, it has not.
-func TestSharedObjectsInArguments(t *testing.T) {
+func TestSharedObjectsInArguments(t *testing.T) { eachWay(t, testSharedObjectsInArguments) }
+
+func testSharedObjectsInArguments(t *testing.T) {
 	ours, theirs, err := pipe.New()
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +93,9 @@ func TestSharedObjectsInArguments(t *testing.T) {
 }
 
 // pipe.Wait waits for the ends of processes too.
-func TestWaitForProcesses(t *testing.T) {
+func TestWaitForProcesses(t *testing.T) { eachWay(t, testWaitForProcesses) }
+
+func testWaitForProcesses(t *testing.T) {
 	conn, other, err := pipe.New()
 	if err != nil {
 		t.Fatal(err)

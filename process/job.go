@@ -1,6 +1,7 @@
 package process
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"time"
@@ -13,10 +14,13 @@ import (
 
 // Parent and child exchange frames of package wire on the child's control socket:
 //
-//	parent → child   jobHeader, then its parts: the arguments, then Inherit snapshots; written before the child is executed
+//	parent → child   jobHeader, then its parts: the arguments, then Inherit snapshots or adjustments; written before the child is executed
 //	child → parent   result; read after the child has ended
 //
-// Nothing else is ever sent to a child: to it, any event on the socket means that its parent has ended (dieWithParent).
+// To a child that is executed before there is a job for it (ForkServer), the frame noJobYet is written instead. It answers with an empty frame
+// when it is ready, and with another when it has taken its job, which comes later.
+//
+// Nothing is ever sent to a child after its job: to it, any event on the socket means that its parent has ended (dieWithParent).
 //
 // Neither may wait for its reader, who is not there yet or not any more. So a frame is at most inlineSize bytes, which
 // any socket buffer takes, and what is larger lies in a sealed memfd whose descriptor travels with the frame.
@@ -24,6 +28,9 @@ import (
 // protocol is the version of these messages. Parent and child are one binary, so that a difference means
 // that somebody else wrote them.
 const protocol = 1
+
+// noJobYet is the frame that stands in for a job: a header begins with the number of the protocol, which is not 0.
+var noJobYet = []byte{0}
 
 const (
 	inlineSize = 4 << 10
@@ -47,7 +54,7 @@ type jobHeader struct {
 	Detach  bool
 	Default Method // the parent's default method
 	Inherit uint64 // what the parent has of Inherit variables, if this is a fork (see inherited.digest)
-	Parts   []part // arguments, then, if this is a fork, one for each Inherit variable
+	Parts   []part // arguments, then, if this is a fork, one for each Inherit variable, or for ForkServer the adjustments
 	InMemfd bool   // the parts are in the first descriptor, not behind the header
 	Limits  Limits
 	Grace   time.Duration // below zero there is no end to it
@@ -165,15 +172,28 @@ func sendJob(conn *wire.Conn, header jobHeader, parts []*handover.Message) error
 	return conn.WriteFrame(frame, append([]int{memfd}, fds...))
 }
 
-// receiveJob reads a job. Its descriptors are the job's, until they are taken out of it.
+// receiveJob reads a job, and waits for it if there is none yet. Its descriptors are the job's, until they are taken out of it.
 func receiveJob(conn *wire.Conn) (*job, error) {
 	frame, fds, err := conn.ReadFrame(maxFrame)
+	early := err == nil && bytes.Equal(frame, noJobYet)
+	if early {
+		frame, fds, err = awaitJob(conn)
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("its job did not arrive: %w", err)
 	}
 	j, err := parseJob(frame, fds)
 	if err != nil {
 		closeAll(fds)
+		return nil, fmt.Errorf("its job did not arrive: %w", err)
+	}
+	if j.header.Info.Method == ForkServer {
+		if err := j.adjust(); err != nil {
+			return nil, err
+		}
+	}
+	if early {
+		err = sayTaken(conn)
 	}
 	return j, err
 }
@@ -314,12 +334,17 @@ func sendResult(conn *wire.Conn, r result) error {
 
 // receiveResult reads a result.
 func receiveResult(conn *wire.Conn) (result, error) {
-	frame, fds, err := conn.ReadFrame(maxFrame)
-	if err != nil {
-		return result{}, err
+	for {
+		frame, fds, err := conn.ReadFrame(maxFrame)
+		if err != nil {
+			return result{}, err
+		}
+		if len(frame) == 0 && len(fds) == 0 {
+			continue // what a child says that waited for its job, if nobody has read it
+		}
+		defer closeAll(fds)
+		return parseResult(frame, fds)
 	}
-	defer closeAll(fds)
-	return parseResult(frame, fds)
 }
 
 // parseResult takes a frame apart. The descriptors stay the caller's.

@@ -20,6 +20,7 @@ type footprint struct {
 
 func measure(t testing.TB) footprint {
 	t.Helper()
+	settleWarm(t)
 	f := footprint{descriptors: descriptors(t), goroutines: runtime.NumGoroutine()}
 	// Zombies included.
 	tasks, err := filepath.Glob("/proc/self/task/*/children")
@@ -34,7 +35,9 @@ func measure(t testing.TB) footprint {
 	return f
 }
 
-func TestNothingIsLeft(t *testing.T) {
+func TestNothingIsLeft(t *testing.T) { eachWay(t, testNothingIsLeft) }
+
+func testNothingIsLeft(t *testing.T) {
 	n, m := 200, 50
 	if testing.Short() {
 		n, m = 20, 10
@@ -81,7 +84,9 @@ func TestNothingIsLeft(t *testing.T) {
 }
 
 // Children that run cost a goroutine each, and no thread.
-func TestWaitingTakesNoThreads(t *testing.T) {
+func TestWaitingTakesNoThreads(t *testing.T) { eachWay(t, testWaitingTakesNoThreads) }
+
+func testWaitingTakesNoThreads(t *testing.T) {
 	const n = 30
 	join(t, start(t, nothing, struct{}{}))
 	before := measure(t)

@@ -107,7 +107,9 @@ func endPromptly(t *testing.T, limit time.Duration, family func() time.Duration)
 	}
 }
 
-func TestParentKilled(t *testing.T) {
+func TestParentKilled(t *testing.T) { eachWay(t, testParentKilled) }
+
+func testParentKilled(t *testing.T) {
 	endPromptly(t, time.Second, func() time.Duration {
 		cmd := program(t, "family")
 		out := startProgram(t, cmd)
@@ -122,7 +124,9 @@ func TestParentKilled(t *testing.T) {
 }
 
 // Neither a child that is stopped survives, nor one that keeps its only CPU busy.
-func TestParentKilledAndChildCannotLook(t *testing.T) {
+func TestParentKilledAndChildCannotLook(t *testing.T) { eachWay(t, testParentKilledAndChildCannotLook) }
+
+func testParentKilledAndChildCannotLook(t *testing.T) {
 	for _, name := range []string{"stopped", "busy"} {
 		t.Run(name, func(t *testing.T) {
 			endPromptly(t, 500*time.Millisecond, func() time.Duration {
@@ -173,7 +177,9 @@ var stopped = process.Register(func(context.Context, struct{}) error {
 	select {}
 })
 
-func TestDetachedSurvivesParent(t *testing.T) {
+func TestDetachedSurvivesParent(t *testing.T) { eachWay(t, testDetachedSurvivesParent) }
+
+func testDetachedSurvivesParent(t *testing.T) {
 	in, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -198,7 +204,9 @@ func TestDetachedSurvivesParent(t *testing.T) {
 }
 
 // At the normal exit, Main waits for children and stops daemons.
-func TestNormalExit(t *testing.T) {
+func TestNormalExit(t *testing.T) { eachWay(t, testNormalExit) }
+
+func testNormalExit(t *testing.T) {
 	in, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -303,7 +311,9 @@ var readsAfter = process.Register(func(_ context.Context, gate *os.File) error {
 })
 
 // A child waits for its own children, and stops its own daemons.
-func TestNormalExitOfChild(t *testing.T) {
+func TestNormalExitOfChild(t *testing.T) { eachWay(t, testNormalExitOfChild) }
+
+func testNormalExitOfChild(t *testing.T) {
 	in, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -348,7 +358,9 @@ var hasChildren = process.Register(func(context.Context, struct{}) error {
 })
 
 // A child that is asked to end asks its own children, else it would wait for them.
-func TestTerminateReachesGrandchildren(t *testing.T) {
+func TestTerminateReachesGrandchildren(t *testing.T) { eachWay(t, testTerminateReachesGrandchildren) }
+
+func testTerminateReachesGrandchildren(t *testing.T) {
 	p := process.New(live, generation{Below: 1})
 	out := &lines{t: t, r: output(t, p)}
 	p.Grace = -1 // so that only a request can end them
@@ -373,7 +385,9 @@ var stubborn = process.Register(func(ctx context.Context, listen bool) error {
 	select {}
 })
 
-func TestTerminateAndInterrupt(t *testing.T) {
+func TestTerminateAndInterrupt(t *testing.T) { eachWay(t, testTerminateAndInterrupt) }
+
+func testTerminateAndInterrupt(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		stop  func(*process.Process) error
@@ -423,7 +437,9 @@ func TestTerminateAndInterrupt(t *testing.T) {
 
 // An interrupt reaches the function also where SIGINT is ignored, as in a script's background job, and the signal
 // itself stays ignored.
-func TestInterruptWhereIgnored(t *testing.T) {
+func TestInterruptWhereIgnored(t *testing.T) { eachWay(t, testInterruptWhereIgnored) }
+
+func testInterruptWhereIgnored(t *testing.T) {
 	cmd := program(t, "deaf")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -462,7 +478,9 @@ func init() {
 }
 
 // A *Process that nobody keeps, joins or closes is collected all the same.
-func TestDroppedProcess(t *testing.T) {
+func TestDroppedProcess(t *testing.T) { eachWay(t, testDroppedProcess) }
+
+func testDroppedProcess(t *testing.T) {
 	pid := func() int {
 		p := process.New(nothing, struct{}{})
 		if err := p.Start(); err != nil {
@@ -486,7 +504,9 @@ func waitUntil(t testing.TB, what string, f func() bool) {
 }
 
 // The program may be replaced or deleted while it runs.
-func TestBinaryDeleted(t *testing.T) {
+func TestBinaryDeleted(t *testing.T) { eachWay(t, testBinaryDeleted) }
+
+func testBinaryDeleted(t *testing.T) {
 	copyTo := filepath.Join(t.TempDir(), "program")
 	b, err := os.ReadFile("/proc/self/exe")
 	if err != nil {

@@ -47,6 +47,9 @@ func Init() {
 	if control >= 0 {
 		runJob()
 	}
+	if defaultMethod() == ForkServer {
+		warm.warmUp()
+	}
 }
 
 // exit ends the program, unless a signal is about to.

@@ -42,6 +42,7 @@ func TestMain(m *testing.M) {
 				fmt.Fprintf(os.Stderr, "no program %q\n", name)
 				return 125
 			}
+			takeWay(context.Background())
 			return program()
 		}
 		return m.Run()
@@ -56,6 +57,9 @@ func program(t testing.TB, name string, args ...string) *exec.Cmd {
 	}
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", args...)
 	cmd.Env = append(os.Environ(), mainMarker+"="+name)
+	if currentWay != ways[0] {
+		cmd.Env = append(cmd.Env, wayMarker+"="+currentWay.name)
+	}
 	return cmd
 }
 

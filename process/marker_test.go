@@ -81,7 +81,9 @@ var startByHand = process.Register(func(ctx context.Context, env []string) error
 	return nil
 })
 
-func TestChildStartsProgramByHand(t *testing.T) {
+func TestChildStartsProgramByHand(t *testing.T) { eachWay(t, testChildStartsProgramByHand) }
+
+func testChildStartsProgramByHand(t *testing.T) {
 	join(t, start(t, startByHand, os.Environ()))
 }
 

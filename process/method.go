@@ -1,7 +1,6 @@
 package process
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 )
@@ -18,9 +17,20 @@ const (
 	// Changes on either side stay there.
 	Fork
 
-	// ForkServer hands the job to a child that the parent keeps ready, with package initialisation behind it.
-	// [Inherit] variables have their initial value in it. It is not built yet: Start says so with an error that is
-	// [errors.ErrUnsupported].
+	// ForkServer hands the job to a child that this process keeps ready: executed in advance, its packages initialised. When none is
+	// ready, one is executed at once. [Inherit] variables have their initial value in it. [SetForkServer] says how many
+	// are kept, [WarmUp] waits for them.
+	//
+	// Env, Dir, Stdin, Stdout and Stderr mean what they mean in the other methods, and take effect right before the function is called.
+	// But package initialisation was before that: it saw the parent's environment, directory and files. Of SysProcAttr the child can take
+	// PidFD, Setsid, Setpgid and Pgid; Start refuses the others, and an Env that changes what a process reads only when it
+	// begins (GOMAXPROCS, GOGC, GOMEMLIMIT, GODEBUG, GOTRACEBACK, TZ, LD_*).
+	//
+	// What no field speaks of (umask, resource limits, CPU affinity, cgroup) is the parent's when the child was executed. If the
+	// parent's environment, directory, root, output files, user, group, or whether it ignores SIGINT has changed since, the child
+	// is not used, but replaced.
+	//
+	// It is there on Linux only; elsewhere Start returns an error that is [errors.ErrUnsupported].
 	ForkServer
 )
 
@@ -71,6 +81,9 @@ func setStartMethodLocked(m Method) error {
 		return fmt.Errorf("process: %v is no start method", m)
 	}
 	startMethod.method, startMethod.set = m, true
+	if m == ForkServer && functions.hasBegun() {
+		warm.warmUp()
+	}
 	return nil
 }
 
@@ -92,5 +105,3 @@ func inheritStartMethod(m Method) {
 		startMethod.method = m
 	}
 }
-
-var errForkServer = fmt.Errorf("start method forkserver is not built yet, use spawn or fork: %w", errors.ErrUnsupported)

@@ -3,6 +3,7 @@ package process
 import (
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -13,8 +14,9 @@ type signals struct {
 	terminations handler
 	witness      *witness
 
-	started  chan struct{} // a child was: a good time to look around
-	stopping chan struct{} // closed when the program is to die of a signal
+	looked   atomic.Int64       // when we last did
+	starts   chan chan struct{} // a child is about to be: a good time to look around
+	stopping chan struct{}      // closed when the program is to die of a signal
 }
 
 // A handler is ours for one signal. Each has a channel of its own, so that one can be given up.
@@ -29,7 +31,7 @@ func handleSignals() *signals {
 	s := &signals{
 		interrupts:   handler{sig: syscall.SIGINT},
 		terminations: handler{sig: syscall.SIGTERM},
-		started:      make(chan struct{}, 1),
+		starts:       make(chan chan struct{}),
 		stopping:     make(chan struct{}),
 	}
 	for _, h := range s.handlers() {
@@ -41,7 +43,7 @@ func handleSignals() *signals {
 		signal.Notify(h.on, h.sig)
 	}
 	s.witness = newWitness()
-	family.tellStarts(s.started)
+	family.tellStarts(s.lookNow)
 	go s.loop()
 	return s
 }
@@ -49,20 +51,31 @@ func handleSignals() *signals {
 func (s *signals) handlers() []*handler { return []*handler{&s.interrupts, &s.terminations} }
 
 func (s *signals) loop() {
-	var looked time.Time
 	for {
 		select {
 		case <-s.interrupts.on:
 			s.received(&s.interrupts)
 		case <-s.terminations.on:
 			s.received(&s.terminations)
-		case <-s.started:
-			const often = time.Second // enough for us, and for nobody to notice
-			if now := time.Now(); now.Sub(looked) > often {
-				looked = now
-				s.look()
-			}
+		case looking := <-s.starts:
+			s.look()
+			close(looking)
 		}
+	}
+}
+
+// lookNow has the loop look, and waits for it, if that was not done lately.
+func (s *signals) lookNow() {
+	const often = time.Second // enough for us, and for nobody to notice
+	now, last := time.Now().UnixNano(), s.looked.Load()
+	if now-last < int64(often) || !s.looked.CompareAndSwap(last, now) {
+		return
+	}
+	looked := make(chan struct{})
+	select {
+	case s.starts <- looked:
+		<-looked
+	case <-s.stopping: // it does not loop any more
 	}
 }
 
@@ -70,6 +83,9 @@ func (s *signals) loop() {
 // programs give up their handler as soon as it was called, so that a second signal kills them.
 func (s *signals) look() {
 	for _, h := range s.handlers() {
+		if !h.gone && signal.Ignored(h.sig) {
+			h.gone = true // the program ignores it, and so shall its children
+		}
 		if !h.gone {
 			h.others = s.witness.others(h)
 			signal.Notify(h.on, h.sig)

@@ -96,7 +96,9 @@ func init() {
 }
 
 // Main stops the family on a signal, where the program does not do that itself.
-func TestSignalsToMain(t *testing.T) {
+func TestSignalsToMain(t *testing.T) { eachWay(t, testSignalsToMain) }
+
+func testSignalsToMain(t *testing.T) {
 	const (
 		sigint  = syscall.SIGINT
 		sigterm = syscall.SIGTERM
@@ -165,7 +167,9 @@ func checkEnd(t *testing.T, cmd *exec.Cmd, died syscall.Signal, code int) {
 }
 
 // A terminal sends Ctrl-C to parent and children alike: each is told once.
-func TestInterruptFromTerminal(t *testing.T) {
+func TestInterruptFromTerminal(t *testing.T) { eachWay(t, testInterruptFromTerminal) }
+
+func testInterruptFromTerminal(t *testing.T) {
 	keyboard, tty := openTerminal(t)
 	const ctrlC = "\x03"
 	for _, test := range []struct {

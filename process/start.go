@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -64,8 +65,6 @@ func (p *Process) startLocked() error {
 	switch {
 	case !method.valid():
 		return fmt.Errorf("%v is no start method", method)
-	case method == ForkServer:
-		return errForkServer
 	}
 	if err := p.Limits.check(p.SysProcAttr); err != nil {
 		return err
@@ -73,6 +72,7 @@ func (p *Process) startLocked() error {
 	if p.CaptureStderr && p.Detach {
 		return errors.New("CaptureStderr and Detach exclude each other: what goes through this process ends with it")
 	}
+	family.announce()
 	s := started{name: p.Name, daemon: p.Daemon, detach: p.Detach, grace: p.Grace, deaf: signal.Ignored(syscall.SIGINT), limits: p.Limits}
 	if s.grace == 0 {
 		s.grace = DefaultGrace
@@ -102,41 +102,25 @@ func (p *Process) startLocked() error {
 		header.Inherit = inherits.digest()
 	}
 
-	ours, theirs, err := controlPair()
+	errs, stderr, err := p.newCapture()
 	if err != nil {
 		return err
 	}
-	defer unix.Close(theirs)
-	conn, err := wire.New(ours)
-	if err != nil {
-		return err
-	}
-	if err := sendJob(conn, header, parts); err != nil {
-		conn.Close()
-		return err
-	}
-	s.victims = newVictims(p.SysProcAttr)
-	crash, err := newCrashFile()
-	if err != nil {
-		crash = -1 // the child does without
-	}
-	var errs *capture
-	stderr := p.Stderr
-	if p.CaptureStderr {
-		if stderr == nil && usable(os.Stderr) {
-			stderr = os.Stderr
-		}
-		if errs, stderr, err = newCapture(stderr); err != nil {
-			conn.Close()
-			unix.Close(crash)
-			return err
-		}
+	if errs != nil {
 		defer stderr.Close()
 	}
-	c, err := p.execute(theirs, crash, stderr)
+	family.starting.RLock()
+	defer family.starting.RUnlock()
+	var l launched
+	var early *warmChild // which runs already
+	if method == ForkServer {
+		l, early, err = p.startWarm(header, args, stderr)
+	} else {
+		s.victims = newVictims(p.SysProcAttr)
+		execute := func(socket, crash int) (*child, error) { return p.execute(socket, crash, stderr) }
+		l, err = launch(execute, func(conn *wire.Conn) error { return sendJob(conn, header, parts) })
+	}
 	if err != nil {
-		conn.Close() // and with it the job, descriptors included
-		unix.Close(crash)
 		if errs != nil {
 			errs.close()
 		}
@@ -148,11 +132,63 @@ func (p *Process) startLocked() error {
 	for _, m := range parts {
 		m.Sent()
 	}
-	p.child, p.control, p.crash, p.capture, p.settings = c, conn, crash, errs, s
+	if early != nil {
+		s.deaf = early.began.deaf
+	}
+	p.child, p.control, p.crash, p.capture, p.settings = l.child, l.conn, l.crash, errs, s
 	p.args = nil // which may be much
 	family.add(p)
-	go p.collect()
+	if early != nil {
+		early.become(p)
+	} else {
+		go p.collect()
+	}
 	return nil
+}
+
+// newCapture returns what is to be the child's standard error. If that is to be captured the file is the caller's to close, else it may
+// be nil.
+func (p *Process) newCapture() (*capture, *os.File, error) {
+	stderr := p.Stderr
+	if !p.CaptureStderr {
+		return nil, stderr, nil
+	}
+	if stderr == nil && usable(os.Stderr) {
+		stderr = os.Stderr
+	}
+	return newCapture(stderr)
+}
+
+// launched is a child, and what the parent has of it.
+type launched struct {
+	child *child
+	conn  *wire.Conn
+	crash int // its crash file, or -1
+}
+
+// launch executes a child, which finds in its control socket what first has written.
+func launch(execute func(socket, crash int) (*child, error), first func(*wire.Conn) error) (l launched, err error) {
+	ours, theirs, err := controlPair()
+	if err != nil {
+		return l, err
+	}
+	defer unix.Close(theirs)
+	if l.conn, err = wire.New(ours); err != nil {
+		return l, err
+	}
+	if err := first(l.conn); err != nil {
+		l.conn.Close()
+		return l, err
+	}
+	if l.crash, err = newCrashFile(); err != nil {
+		l.crash = -1 // the child does without
+	}
+	if l.child, err = execute(theirs, l.crash); err != nil {
+		l.conn.Close() // and with it what was written, descriptors included
+		unix.Close(l.crash)
+		return l, err
+	}
+	return l, nil
 }
 
 // execute starts this program with the socket as its control socket, a crash file if there is one, and this standard error.
@@ -219,7 +255,7 @@ func (p *Process) standardFiles(stderr *os.File) (files []*os.File, done func(),
 		f, err := blocking(files[i])
 		if err != nil {
 			done()
-			return nil, nil, fmt.Errorf("%s of the child: %w", [...]string{"stdin", "stdout", "stderr"}[i], err)
+			return nil, nil, fmt.Errorf("%s of the child: %w", standardNames[i], err)
 		}
 		if f != files[i] {
 			opened = append(opened, f)
@@ -228,6 +264,8 @@ func (p *Process) standardFiles(stderr *os.File) (files []*os.File, done func(),
 	}
 	return files, done, nil
 }
+
+var standardNames = [...]string{"stdin", "stdout", "stderr"}
 
 // closedFile gives what a RawConn says of a closed file the name that callers know.
 func closedFile(err error) error {
@@ -298,11 +336,15 @@ func deleteKey(env []string, key string) []string {
 
 // collect waits for the child's end, and makes it known. It is the one goroutine that a child costs.
 func (p *Process) collect() {
-	conn := p.control
 	if p.settings.victims == nil {
 		p.settings.victims = ours()
 	}
-	status, cpu, waitErr := p.child.wait()
+	p.collected(p.child.wait())
+}
+
+// collected makes the child's end known.
+func (p *Process) collected(status syscall.WaitStatus, cpu time.Duration, waitErr error) {
+	conn := p.control
 	// What the child wrote is here by now. Nothing else is to be waited for, whoever may have got the child's end of the socket.
 	var r result
 	resultErr := conn.Control(func(fd int) error {

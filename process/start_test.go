@@ -86,14 +86,16 @@ func describeChild(t *testing.T, depth int, settings ...func(*process.Process)) 
 	return r
 }
 
-func TestChildKnowsItsFamily(t *testing.T) {
+func TestChildKnowsItsFamily(t *testing.T) { eachWay(t, testChildKnowsItsFamily) }
+
+func testChildKnowsItsFamily(t *testing.T) {
 	var p *process.Process
 	r := describeChild(t, 0, func(q *process.Process) {
 		p = q
 		p.Name = "reporter"
 		p.Daemon = true
 	})
-	want := process.Info{Name: "reporter", PID: p.PID(), ParentPID: os.Getpid(), Method: process.Spawn, Daemon: true}
+	want := process.Info{Name: "reporter", PID: p.PID(), ParentPID: os.Getpid(), Method: currentWay.method, Daemon: true}
 	if r.Current != want {
 		t.Errorf("Current in the child = %+v, want %+v", r.Current, want)
 	}
@@ -126,7 +128,9 @@ func TestMainProcess(t *testing.T) {
 	}
 }
 
-func TestChildHasOnlyItsDescriptors(t *testing.T) {
+func TestChildHasOnlyItsDescriptors(t *testing.T) { eachWay(t, testChildHasOnlyItsDescriptors) }
+
+func testChildHasOnlyItsDescriptors(t *testing.T) {
 	// The test's own must not leak into it.
 	f, err := os.Open("/etc/passwd")
 	if err != nil {
@@ -140,7 +144,9 @@ func TestChildHasOnlyItsDescriptors(t *testing.T) {
 	}
 }
 
-func TestDefaultNames(t *testing.T) {
+func TestDefaultNames(t *testing.T) { eachWay(t, testDefaultNames) }
+
+func testDefaultNames(t *testing.T) {
 	p := process.New(describe, 1)
 	q := process.New(describe, 0)
 	out := output(t, p)
@@ -163,7 +169,9 @@ func TestDefaultNames(t *testing.T) {
 	}
 }
 
-func TestSettings(t *testing.T) {
+func TestSettings(t *testing.T) { eachWay(t, testSettings) }
+
+func testSettings(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -224,7 +232,9 @@ func TestSettings(t *testing.T) {
 }
 
 // Start must not make files blocking, which would end their deadlines.
-func TestStartLeavesFilesAlone(t *testing.T) {
+func TestStartLeavesFilesAlone(t *testing.T) { eachWay(t, testStartLeavesFilesAlone) }
+
+func testStartLeavesFilesAlone(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -243,7 +253,9 @@ func TestStartLeavesFilesAlone(t *testing.T) {
 
 var stay = process.Register(func(ctx context.Context, _ struct{}) error { return waitForEnd(ctx) })
 
-func TestOrderOfCalls(t *testing.T) {
+func TestOrderOfCalls(t *testing.T) { eachWay(t, testOrderOfCalls) }
+
+func testOrderOfCalls(t *testing.T) {
 	p := process.New(stay, struct{}{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -315,7 +327,9 @@ func TestOrderOfCalls(t *testing.T) {
 	}
 }
 
-func TestClose(t *testing.T) {
+func TestClose(t *testing.T) { eachWay(t, testClose) }
+
+func testClose(t *testing.T) {
 	p := process.New(nothing, struct{}{})
 	mustStart(t, p)
 	join(t, p)
@@ -360,7 +374,9 @@ func mustPanic(t *testing.T, what, want string, f func()) {
 }
 
 // What Start refuses can be put right, and started again.
-func TestStartAfterFailure(t *testing.T) {
+func TestStartAfterFailure(t *testing.T) { eachWay(t, testStartAfterFailure) }
+
+func testStartAfterFailure(t *testing.T) {
 	p := process.New(nothing, struct{}{})
 	for _, test := range []struct {
 		name string
@@ -374,13 +390,15 @@ func TestStartAfterFailure(t *testing.T) {
 			p.Env = slices.Repeat([]string{"A" + strings.Repeat("a", 100<<10) + "=1"}, 1)
 			p.Env[0] += strings.Repeat("x", 64<<20)
 		}, "too large", syscall.E2BIG},
-		{"forkserver", func() { p.Method = process.ForkServer }, "forkserver", errors.ErrUnsupported},
 		{"no such method", func() { p.Method = 17 }, "Method(17)", nil},
 		{"limits", func() { p.Limits.Memory = -1 }, "Limits.Memory", nil},
 		{"name too long", func() { p.Name = strings.Repeat("n", 100_000) }, "its name, of 100000 bytes, is too long", nil},
 		{"closed file", func() { f, _ := os.Open(os.DevNull); f.Close(); p.Stderr = f }, "stderr", fs.ErrClosed},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			if test.name == "huge environment" {
+				needsInitialisation(t)
+			}
 			p.Name, p.Dir, p.Env, p.Method, p.Limits, p.Stderr = "tried", "", nil, 0, process.Limits{}, nil
 			test.set()
 			before := descriptors(t)
@@ -492,6 +510,7 @@ func TestCPUCount(t *testing.T) {
 // descriptors counts this process's open descriptors.
 func descriptors(t testing.TB) int {
 	t.Helper()
+	settleWarm(t)
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		t.Fatal(err)

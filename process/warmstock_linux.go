@@ -1,0 +1,372 @@
+package process
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/go-multiproc/multiproc/internal/handover"
+)
+
+// warm is the children of this process that are ready, or about to be.
+var warm stock
+
+// A stock is refilled by one goroutine, which lives as long as there is something to do, and executes one child at a time: it takes
+// as long as an ordinary start, and is meant to go on beside the program, not before it.
+//
+// A child that is still on its way is as good to a Start as one that is executed now, and better: the job waits for
+// it in its socket. So Start takes those, too.
+type stock struct {
+	mu       sync.Mutex
+	options  ForkServerOptions
+	children []*warmChild  // the oldest first; those that are ready stand before those that are not
+	grown    int           // what a zero Warm stands for
+	filling  bool          // there is the goroutine
+	hurry    chan struct{} // wakes the goroutine from its pause, if it has room
+	waiting  []chan error  // of fillAndWait
+	lastUse  time.Time     // when the last child was taken
+	begun    bool          // somebody wants children to be ready
+	idle     *time.Timer   // MaxIdle
+	stopped  bool          // the process is about to exit
+}
+
+const (
+	firstWarm = 2
+
+	// quiet is how long nobody has to have started a child for one to be executed, unless they are running out: a child that was
+	// just started is to have the CPU first.
+	quiet = 2 * time.Millisecond
+
+	// stopTime bounds how long the exit waits for children that were killed.
+	stopTime = 200 * time.Millisecond
+)
+
+func (s *stock) setOptions(o ForkServerOptions) {
+	s.mu.Lock()
+	s.options = o
+	s.grown = 0
+	if s.begun {
+		s.armLocked()
+	}
+	var surplus []*warmChild
+	if n := s.targetLocked(); len(s.children) > n {
+		surplus = slices.Clone(s.children[n:])
+	}
+	s.removeLocked(surplus)
+	fill := s.begun
+	s.mu.Unlock()
+	letGo(surplus)
+	if fill {
+		s.fill()
+	}
+}
+
+// targetLocked is how many children there are to be.
+func (s *stock) targetLocked() int {
+	switch n := s.options.Warm; {
+	case s.stopped || n < 0:
+		return 0
+	case n > 0:
+		return n
+	}
+	return max(s.grown, firstWarm)
+}
+
+// growLocked is for a Start that found no child ready.
+func (s *stock) growLocked() {
+	if s.options.Warm == 0 {
+		s.grown = min(2*max(s.grown, firstWarm/2), max(4, 2*CPUCount()))
+	}
+}
+
+// useLocked says that somebody uses the stock.
+func (s *stock) useLocked() {
+	s.begun = true
+	s.lastUse = time.Now()
+	s.armLocked()
+}
+
+// armLocked begins MaxIdle anew.
+func (s *stock) armLocked() {
+	d := s.options.MaxIdle
+	if d == 0 {
+		d = DefaultMaxIdle
+	}
+	switch {
+	case d < 0:
+		if s.idle != nil {
+			s.idle.Stop()
+		}
+	case s.idle == nil:
+		s.idle = time.AfterFunc(d, s.drain)
+	default:
+		s.idle.Reset(d)
+	}
+}
+
+// drain lets all children go that nobody has used for MaxIdle.
+func (s *stock) drain() {
+	s.mu.Lock()
+	d := s.options.MaxIdle
+	if d == 0 {
+		d = DefaultMaxIdle
+	}
+	if d < 0 || time.Since(s.lastUse) < d {
+		s.mu.Unlock()
+		return // the timer was about to be stopped or set anew
+	}
+	s.grown = 0
+	all := s.children
+	s.children = nil
+	for _, w := range all {
+		w.settleLocked()
+	}
+	s.mu.Unlock()
+	letGo(all)
+}
+
+func letGo(ws []*warmChild) {
+	for _, w := range ws {
+		w.letGo()
+	}
+}
+
+func (s *stock) removeLocked(ws []*warmChild) {
+	s.children = slices.DeleteFunc(s.children, func(w *warmChild) bool { return slices.Contains(ws, w) })
+	for _, w := range ws {
+		w.settleLocked()
+	}
+}
+
+// take takes the child that is best to have, and if needed only one that is ready. Those that were executed when this process was another one are let go.
+func (s *stock) take(now *circumstances, needReady bool) (w *warmChild, ready bool) {
+	s.mu.Lock()
+	var stale []*warmChild
+	var taken *warmChild
+	for _, c := range s.children {
+		if !c.began.same(now) {
+			stale = append(stale, c)
+		} else if taken == nil && !needReady || c.ready && (taken == nil || !taken.ready) {
+			taken = c
+		}
+	}
+	if taken != nil {
+		s.removeLocked([]*warmChild{taken})
+	}
+	if taken == nil || !taken.ready {
+		s.growLocked()
+	}
+	s.removeLocked(stale)
+	s.useLocked()
+	s.mu.Unlock()
+	letGo(stale)
+	return taken, taken != nil && taken.ready
+}
+
+// give gives the job to a child, and if needed only to one that is ready. The child must be told whose it becomes (warmChild.become). It
+// is nil if there is none. The messages stay the caller's.
+func (s *stock) give(header jobHeader, parts []*handover.Message, needReady bool) (*warmChild, error) {
+	defer s.fill()
+	now := circumstancesNow()
+	for {
+		w, ready := s.take(now, needReady)
+		if w == nil {
+			return nil, nil
+		}
+		err := w.handOver(header, parts, ready)
+		if err == nil {
+			return w, nil
+		}
+		w.letGo()
+		if err != errNotTaken {
+			return nil, err
+		}
+	}
+}
+
+// warmUp begins to make children ready.
+func (s *stock) warmUp() {
+	s.mu.Lock()
+	s.useLocked()
+	s.mu.Unlock()
+	s.fill()
+}
+
+// fill sees to it that children are made ready, in the background.
+func (s *stock) fill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fillLocked()
+}
+
+func (s *stock) fillLocked() {
+	if s.hurry == nil {
+		s.hurry = make(chan struct{}, 1)
+	}
+	switch {
+	case len(s.children) >= s.targetLocked():
+		s.answerLocked(nil)
+	case !s.filling:
+		s.filling = true
+		go s.refill()
+	case s.urgentLocked():
+		select {
+		case s.hurry <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// urgentLocked reports whether children are running out, or somebody waits.
+func (s *stock) urgentLocked() bool {
+	return len(s.waiting) > 0 || len(s.children) <= s.targetLocked()/2
+}
+
+// refill executes children until there are enough, or it turns out that they cannot be had. Then the next Start tries
+// again, and whoever calls it sees what is wrong.
+func (s *stock) refill() {
+	for {
+		s.mu.Lock()
+		if len(s.children) >= s.targetLocked() {
+			s.filling = false
+			s.answerLocked(nil)
+			s.mu.Unlock()
+			return
+		}
+		pause := time.Duration(0)
+		if !s.urgentLocked() {
+			pause = quiet - time.Since(s.lastUse)
+		}
+		s.mu.Unlock()
+		if pause > 0 {
+			t := time.NewTimer(pause)
+			select {
+			case <-t.C:
+			case <-s.hurry:
+				t.Stop()
+			}
+			continue
+		}
+		w, err := executeWarm(s)
+		if err == nil {
+			<-w.settled
+			err = w.died
+		}
+		if err != nil {
+			s.mu.Lock()
+			s.filling = false
+			s.answerLocked(err)
+			s.mu.Unlock()
+			return
+		}
+	}
+}
+
+// put adds a child that was just executed, unless it comes too late.
+func (s *stock) put(w *warmChild) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		w.settleLocked()
+		return false
+	}
+	s.children = append(s.children, w)
+	return true
+}
+
+// drop removes a child that has ended, and reports whether it was there.
+func (s *stock) drop(w *warmChild, status syscall.WaitStatus) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.Index(s.children, w)
+	if i < 0 {
+		return false
+	}
+	s.children = slices.Delete(s.children, i, i+1)
+	if !w.ready {
+		w.died = earlyEnd(status) // and so, perhaps, will the next one: refill stops
+	}
+	w.settleLocked()
+	if w.ready {
+		s.fillLocked()
+	}
+	return true
+}
+
+func (s *stock) isReady(w *warmChild) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w.ready = true
+	w.settleLocked()
+}
+
+// fillAndWait returns when all children are ready.
+func (s *stock) fillAndWait(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.warmUp()
+	for {
+		s.mu.Lock()
+		if n := s.targetLocked(); len(s.children) >= n && !slices.ContainsFunc(s.children, func(w *warmChild) bool { return !w.ready }) {
+			s.mu.Unlock()
+			return nil
+		}
+		answer := make(chan error, 1)
+		s.waiting = append(s.waiting, answer)
+		if !s.filling {
+			s.filling = true
+			go s.refill()
+		} else {
+			select {
+			case s.hurry <- struct{}{}:
+			default:
+			}
+		}
+		s.mu.Unlock()
+		select {
+		case err := <-answer:
+			if err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// answerLocked tells those who wait in fillAndWait.
+func (s *stock) answerLocked(err error) {
+	for _, c := range s.waiting {
+		c <- err
+	}
+	s.waiting = nil
+}
+
+// stop ends all children that are ready, because this process is about to exit. It would be enough to exit.
+func (s *stock) stop() {
+	s.mu.Lock()
+	s.stopped = true
+	if s.idle != nil {
+		s.idle.Stop()
+	}
+	all := s.children
+	s.children = nil
+	for _, w := range all {
+		w.settleLocked()
+	}
+	s.mu.Unlock()
+	letGo(all)
+	// So that none is left as a zombie with whoever inherits it.
+	limit := time.NewTimer(stopTime)
+	defer limit.Stop()
+	for _, w := range all {
+		select {
+		case <-w.gone:
+		case <-limit.C:
+			return
+		}
+	}
+}
