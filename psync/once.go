@@ -14,10 +14,11 @@ import (
 )
 
 // OnceSize is the number of bytes that a Once takes in a segment.
-const OnceSize = lock.Size
+const OnceSize = lock.Size + 64
 
-// A Once is a lock, with one word more in its cache line: 1 when it is done.
-const onceDone = 16
+// A Once is a lock, and on the next cache line a word that is 1 when it is done: so that
+// those who look whether it is do not disturb those who wait for it.
+const onceDone = lock.Size
 
 var onceKind = newKind(onceCode, fixed(OnceSize))
 
