@@ -28,8 +28,8 @@ func BenchmarkRoundTrip(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			s := newStore(b)
-			noSpin.Store(c.mode == "asleep")
-			defer noSpin.Store(false)
+			NoSpin.Store(c.mode == "asleep")
+			defer NoSpin.Store(false)
 			p := reexec.Start(b, "echo", s.file(b), c.mode)
 			p.Line()
 			back := s.back()

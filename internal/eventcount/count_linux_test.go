@@ -482,7 +482,7 @@ func TestKilledWaiter(t *testing.T) {
 
 // helperEcho answers each permit in the first store with one in the second.
 func helperEcho(args []string) int {
-	noSpin.Store(args[0] == "asleep")
+	NoSpin.Store(args[0] == "asleep")
 	s := inherited()
 	back := s.back()
 	fmt.Println("ready")

@@ -42,12 +42,12 @@ var spinners atomic.Int32
 
 func maxSpinners() int32 { return int32(max(1, min(runtime.NumCPU(), runtime.GOMAXPROCS(0))-1)) }
 
-// noSpin turns it off, for tests and benchmarks.
-var noSpin atomic.Bool
+// NoSpin turns it off, for tests and benchmarks.
+var NoSpin atomic.Bool
 
 // spin calls Try until it is done or it is no longer worth it.
 func (s *spinner) spin(want *Wanted) (done bool, err error) {
-	if mem.Explored || runtime.NumCPU() == 1 || noSpin.Load() || !s.spinning.CompareAndSwap(false, true) {
+	if mem.Explored || runtime.NumCPU() == 1 || NoSpin.Load() || !s.spinning.CompareAndSwap(false, true) {
 		return false, nil
 	}
 	defer s.spinning.Store(false)
