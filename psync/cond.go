@@ -76,8 +76,9 @@ func (m *Mutex) abandoned() bool { return m.l.Abandoned() }
 //
 // Wait may return though nobody signalled: so look again whether what you wait for is
 // there, or use WaitFor. In particular, everybody is woken once when a process that has
-// used the Cond dies, since that may have had a signal in its hands, or been about to
-// send one. That takes some milliseconds.
+// the Cond open dies, since that may have had a signal in its hands, or been about to
+// send one. That takes some milliseconds. (A process that closes the Cond, or ends as package
+// process has it, has nothing in its hands.)
 //
 // The lock belongs to the Cond for good, and crosses to other processes with it. It can
 // cross by itself, too: the Cond and its Mutex find each other again. It can be any Locker

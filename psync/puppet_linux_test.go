@@ -151,6 +151,8 @@ func (s *gifts) do(line string) string {
 		n, _ := strconv.Atoi(f[3])
 		parties, _ := strconv.Atoi(f[4])
 		return fmt.Sprint(s.rounds(ctx, n, parties))
+	case "barrier reset":
+		return fmt.Sprint(s.Barrier.Reset())
 	case "barrier abort":
 		return fmt.Sprint(s.Barrier.Abort())
 	case "barrier close":
@@ -174,6 +176,16 @@ func (s *gifts) do(line string) string {
 	case "cond buffer":
 		n, _ := strconv.Atoi(f[4])
 		return fmt.Sprint(s.buffer(ctx, f[3] == "1", n))
+	case "cond consume":
+		return fmt.Sprint(s.consume(ctx))
+	case "cond produce":
+		tell := s.Cond.Signal
+		if f[3] == "broadcast" {
+			tell = s.Cond.Broadcast
+		}
+		return fmt.Sprint(s.produce(ctx, tell))
+	case "cond make":
+		return fmt.Sprint(s.make(ctx))
 	case "cond close":
 		return fmt.Sprint(s.Cond.Close())
 	case "rmutex lock":

@@ -2,7 +2,6 @@ package cond
 
 import (
 	"fmt"
-	"sync/atomic"
 
 	"github.com/go-multiproc/multiproc/internal/crash"
 	"github.com/go-multiproc/multiproc/internal/eventcount"
@@ -37,8 +36,6 @@ type Cond struct {
 	token      uint64
 	alive      func(token uint64) bool
 
-	known atomic.Bool // this process has a record, or there is none left for it
-
 	mu        mem.Mutex         // protects what follows
 	mine      Record            // this process's record; with a nil owner, if it has none
 	count     *eventcount.Count // where this process's goroutines sleep
@@ -71,16 +68,6 @@ func New(used, next *mem.Uint64, records int, record func(int) Record, token uin
 // inUse is how many records have ever been used.
 func (c *Cond) inUse() int { return int(min(c.used.Load(), uint64(c.records))) }
 
-// know gives this process a record, so that the others notice its death.
-func (c *Cond) know() {
-	if c.known.Load() {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	_ = c.registerLocked() // who does not wait can do without
-}
-
 // registerLocked gives this process a record if it has none.
 func (c *Cond) registerLocked() error {
 	switch {
@@ -92,28 +79,28 @@ func (c *Cond) registerLocked() error {
 	for range 2 {
 		for i := range c.records {
 			r := c.record(i)
-			if r.Owner.Load() != 0 || !r.Owner.CompareAndSwap(0, c.token) {
+			if r.Owner.Load() != 0 {
+				continue
+			}
+			// First, so that whoever signals, or looks for the dead, looks that far.
+			for n := c.used.Load(); n <= uint64(i) && !c.used.CompareAndSwap(n, uint64(i)+1); n = c.used.Load() {
+			}
+			if !r.Owner.CompareAndSwap(0, c.token) {
 				continue
 			}
 			crash.At("cond.registered")
-			// Before the first waiter is counted, so that who signals looks that far.
-			for n := c.used.Load(); n <= uint64(i) && !c.used.CompareAndSwap(n, uint64(i)+1); n = c.used.Load() {
-			}
 			c.mine, c.count = r, eventcount.New(r.Sleep, c.token)
-			c.known.Store(true)
 			return nil
 		}
 		for i := range c.records {
 			c.bury(c.record(i))
 		}
 	}
-	c.known.Store(true)
 	return fmt.Errorf("psync: more than %d processes wait on one Cond", c.records)
 }
 
 // Signal wakes one goroutine that waits, if there is one.
 func (c *Cond) Signal() {
-	c.know()
 	n := c.inUse()
 	if n == 0 {
 		return
@@ -132,11 +119,6 @@ func (c *Cond) Signal() {
 
 // Broadcast wakes all goroutines that wait.
 func (c *Cond) Broadcast() {
-	c.know()
-	c.broadcast()
-}
-
-func (c *Cond) broadcast() {
 	for i := range c.inUse() {
 		c.signal(c.record(i), maxNumber)
 	}
@@ -188,7 +170,7 @@ func (c *Cond) bury(r Record) (asked bool) {
 		return true
 	}
 	// In this order: whoever dies in here leaves it to the next to begin anew.
-	c.broadcast()
+	c.Broadcast()
 	crash.At("cond.mourned")
 	for v := r.counts(); v != 0 && v.of(owner) && !r.cas(v, 0); v = r.counts() {
 	}
@@ -197,11 +179,13 @@ func (c *Cond) bury(r Record) (asked bool) {
 	return true
 }
 
-// Use counts a handle of this process.
+// Use counts a handle of this process. With its first one, the process gets its record, so
+// that its death is noticed even if it never comes to signal what it has done.
 func (c *Cond) Use() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.users++
+	_ = c.registerLocked() // who does not wait can do without
 }
 
 // Retire undoes Use. With its last handle, the process leaves.
@@ -235,9 +219,8 @@ func (c *Cond) leaveLocked() {
 	c.mine.Owner.CompareAndSwap(c.token, 0)
 	c.mine = Record{}
 	c.epoch++
-	c.known.Store(false)
 	if v.signalled() > 0 {
-		c.broadcast() // they were meant for somebody who waits no more
+		c.Broadcast() // they were meant for somebody who waits no more
 	}
 }
 

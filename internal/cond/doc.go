@@ -3,7 +3,7 @@
 //
 // # Records
 //
-// Each process that uses a Cond has a record in its memory: its token, the number of
+// Each process that has a Cond open has a record in its memory: its token, the number of
 // its goroutines that wait, the number of those that were signalled and do not know
 // yet, and an eventcount for them to sleep on; see [Record]. To wait is to be counted
 // there, while the caller still has its lock; to signal is to find a record where
