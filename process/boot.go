@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/go-multiproc/multiproc/internal/seg"
 	"github.com/go-multiproc/multiproc/internal/wire"
@@ -60,7 +58,7 @@ func runJob() {
 	inheritStartMethod(j.header.Default)
 
 	ctx, cancel := context.WithCancelCause(context.Background())
-	early.deliver(function{cancel, j.header.Grace})
+	heard := early.deliver(cancel, &j.header)
 	if !j.header.Detach && !dieWithParent(conn) {
 		go watchParent(conn)
 	}
@@ -69,7 +67,7 @@ func runJob() {
 	if err != nil {
 		finish(conn, refusal(err), nil)
 	}
-	<-early.listening
+	<-heard
 	callAndFinish(ctx, conn, call)
 }
 
@@ -158,78 +156,6 @@ func finish(conn *wire.Conn, r result, ctx context.Context) {
 		seg.Leave() // a Barrier does not miss it
 	}
 	os.Exit(r.code())
-}
-
-// early is how a child hears SIGTERM and SIGINT. It takes two threads, and with them a good part of the time that a start takes, so it begins with
-// package initialisation and goes on beside it.
-var early = listenEarly()
-
-type listener struct {
-	listening chan struct{} // closed when signals no longer kill
-	functions chan function // once there is one
-}
-
-// A function is what a listener has to know of the function that runs.
-type function struct {
-	cancel context.CancelCauseFunc
-	grace  time.Duration // from the end of its processor time to that of the process; below zero there is no end to it
-}
-
-func listenEarly() *listener {
-	if control < 0 {
-		return nil
-	}
-	l := &listener{make(chan struct{}), make(chan function, 1)}
-	go l.run()
-	return l
-}
-
-func (l *listener) deliver(f function) { l.functions <- f }
-
-func (l *listener) run() {
-	signals := make(chan os.Signal, 2)
-	if signal.Ignored(syscall.SIGINT) {
-		// A background job of a script, or one under nohup: interrupts from the terminal are not meant for it.
-		signal.Notify(signals, syscall.SIGTERM, syscall.SIGXCPU)
-	} else {
-		signal.Notify(signals, syscall.SIGTERM, syscall.SIGXCPU, syscall.SIGINT)
-	}
-	close(l.listening)
-	var f function
-	for f.cancel == nil {
-		select {
-		case f = <-l.functions:
-		case s := <-signals:
-			select {
-			case f = <-l.functions: // it may have been called meanwhile
-				f.cancel(&SignalError{s.(syscall.Signal)})
-			default:
-				if s == syscall.SIGINT && isIdle() {
-					continue
-				}
-				dieOf(s.(syscall.Signal)) // before there is anything to end in good order
-			}
-		}
-	}
-	usedUp := false
-	for s := range signals {
-		f.cancel(&SignalError{s.(syscall.Signal)})
-		// The Go runtime does not die of SIGXCPU by itself, although the kernel sends it each second.
-		if s == syscall.SIGXCPU && !usedUp && f.grace >= 0 {
-			usedUp = true
-			time.AfterFunc(f.grace, func() { dieOf(syscall.SIGXCPU) })
-		}
-	}
-}
-
-// A SignalError is the cause of the end of a function's ctx ([context.Cause]) if that was a signal: SIGINT after Interrupt, or Ctrl-C at
-// a terminal; SIGTERM after Terminate; SIGXCPU when the child has used up its processor time.
-type SignalError struct {
-	Signal syscall.Signal // SIGINT, SIGTERM, SIGXCPU
-}
-
-func (e *SignalError) Error() string {
-	return fmt.Sprintf("process: received signal %d (%v)", int(e.Signal), e.Signal)
 }
 
 // watchParent ends this process when its parent ends: the kernel closes the parent's end of the control socket

@@ -58,6 +58,7 @@ type jobHeader struct {
 	InMemfd bool   // the parts are in the first descriptor, not behind the header
 	Limits  Limits
 	Grace   time.Duration // below zero there is no end to it
+	Stop    stopSignals
 }
 
 // A part is one message of package handover: so many bytes, so many descriptors.
@@ -82,6 +83,7 @@ func (h *jobHeader) encode() []byte {
 	e.flag(h.InMemfd)
 	h.Limits.encode(&e)
 	e.number(int(h.Grace))
+	e.unsigned(uint64(h.Stop))
 	e.number(len(h.Parts))
 	for _, p := range h.Parts {
 		e.number(p.Bytes)
@@ -110,6 +112,7 @@ func (h *jobHeader) decode(frame []byte) (rest []byte, err error) {
 	h.InMemfd = d.flag()
 	h.Limits.decode(&d)
 	h.Grace = time.Duration(d.number())
+	h.Stop = stopSignals(d.unsigned())
 	for n := d.number(); n > 0 && d.err == nil; n-- { // the count is not believed: each part takes its bytes
 		h.Parts = append(h.Parts, part{d.number(), d.number()})
 	}

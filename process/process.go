@@ -81,6 +81,12 @@ type Process struct {
 	// Limits bound what the child may take of memory, processor time, descriptors. Zero fields are the parent's limits.
 	Limits Limits
 
+	// StopSignals are the signals that end the ctx of the child's function, with a [SignalError] as its cause. SIGTERM always
+	// does. Nil is SIGINT. A list without SIGINT, also an empty one, makes the child deaf to it, so that Ctrl-C at a
+	// terminal, which goes to the whole family, leaves it to the parent when the child is to end; Interrupt sends
+	// SIGTERM then. A child's own children are as deaf as it is.
+	StopSignals []os.Signal
+
 	// Grace is the time from Terminate or Interrupt until the child is killed. Zero is DefaultGrace; below zero
 	// there is no end to it.
 	Grace time.Duration
@@ -216,15 +222,43 @@ func (p *Process) Kill() error {
 	return p.signal(syscall.SIGKILL)
 }
 
+// signal sends a signal to the child, if it is still there.
 func (p *Process) signal(sig syscall.Signal) error {
+	err := p.send(sig)
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil
+	}
+	return err
+}
+
+func (p *Process) send(sig syscall.Signal) error {
 	if sig == syscall.SIGKILL {
 		p.killed.Store(true)
 	}
-	err := p.child.signal(sig)
-	if err == nil || errors.Is(err, os.ErrProcessDone) {
-		return nil
+	if err := p.child.signal(sig); err != nil {
+		return fmt.Errorf("process: signal %s: %w", p.settings.name, err)
 	}
-	return fmt.Errorf("process: signal %s: %w", p.settings.name, err)
+	return nil
+}
+
+// Signal sends the child a signal: one that its function handles (os/signal), or one of StopSignals. A signal that nothing in the
+// child handles does to it what it does to any Go program: SIGHUP ends it, SIGQUIT ends it with a trace, SIGUSR1 does nothing. There is no grace period: for that, use Interrupt
+// and Terminate. A child that has ended is [os.ErrProcessDone].
+func (p *Process) Signal(sig os.Signal) error {
+	s, ok := sig.(syscall.Signal)
+	if !ok {
+		return fmt.Errorf("process: %v is no signal of this system", sig)
+	}
+	p.mu.Lock()
+	err := p.usableLocked("signal")
+	p.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if p.ended() {
+		return fmt.Errorf("process: signal %s: %w", p.settings.name, os.ErrProcessDone)
+	}
+	return p.send(s)
 }
 
 // Alive reports whether the child was started and has not ended. It panics after Close.

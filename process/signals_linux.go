@@ -22,6 +22,9 @@ import (
 // up, and if the kernel has not run the thread meanwhile, somebody else has asked for it. Then we ask and give up
 // again, several times, because the thread may run for other reasons; not to have run even once is the proof.
 //
+// Its signal mask does not tell, although it is what the thread is there for: the runtime never blocks SIGINT and SIGTERM, which would
+// end the program by default. Nor do the masks of the process: the runtime has a handler for each signal from the beginning.
+//
 // Where that cannot be found out, the answer is no: a program that does not end when it is told to is the greater evil.
 type witness struct {
 	schedstat *os.File // of the thread: how often it ran

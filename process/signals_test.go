@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -245,3 +246,122 @@ func openTerminal(t *testing.T) (keyboard, tty *os.File) {
 	}
 	return keyboard, tty
 }
+
+// listens says which signals end its ctx.
+var listens = process.Register(func(ctx context.Context, _ struct{}) error {
+	fmt.Println("ready")
+	<-ctx.Done()
+	var e *process.SignalError
+	if !errors.As(context.Cause(ctx), &e) {
+		return fmt.Errorf("the cause is %v", context.Cause(ctx))
+	}
+	fmt.Println(e.Signal)
+	return nil
+})
+
+func TestStopSignals(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		stop  []os.Signal
+		sends []os.Signal
+		want  string // which of them ends ctx
+	}{
+		{"default", nil, []os.Signal{os.Interrupt}, "interrupt"},
+		{"SIGTERM by default", nil, []os.Signal{syscall.SIGTERM}, "terminated"},
+		{"none", []os.Signal{}, []os.Signal{os.Interrupt, os.Interrupt, syscall.SIGTERM}, "terminated"},
+		{"another", []os.Signal{syscall.SIGUSR1}, []os.Signal{os.Interrupt, syscall.SIGUSR1}, "user defined signal 1"},
+		{"SIGTERM with another", []os.Signal{syscall.SIGHUP}, []os.Signal{syscall.SIGTERM}, "terminated"},
+		{"both", []os.Signal{os.Interrupt, syscall.SIGQUIT}, []os.Signal{syscall.SIGQUIT}, "quit"},
+	} {
+		for _, method := range methods(t) {
+			t.Run(test.name+"/"+method.String(), func(t *testing.T) {
+				t.Parallel()
+				p := process.New(listens, struct{}{})
+				p.Method, p.StopSignals = method, test.stop
+				out := &lines{t: t, r: output(t, p)}
+				mustStart(t, p)
+				p.Stdout.Close()
+				out.next()
+				for _, s := range test.sends {
+					if err := p.Signal(s); err != nil {
+						t.Error(err)
+					}
+				}
+				if got := out.next(); got != test.want {
+					t.Errorf("ended by %q, want %q", got, test.want)
+				}
+				join(t, p)
+			})
+		}
+	}
+}
+
+// Interrupt reaches a child that is deaf to SIGINT all the same.
+func TestInterruptOfDeafChild(t *testing.T) {
+	p := process.New(listens, struct{}{})
+	p.StopSignals = []os.Signal{}
+	out := &lines{t: t, r: output(t, p)}
+	mustStart(t, p)
+	p.Stdout.Close()
+	out.next()
+	if err := p.Interrupt(); err != nil {
+		t.Error(err)
+	}
+	if got := out.next(); got != "terminated" {
+		t.Errorf("ended by %q", got)
+	}
+	join(t, p)
+}
+
+func TestBadStopSignals(t *testing.T) {
+	for name, list := range map[string][]os.Signal{
+		"SIGKILL": {syscall.SIGKILL}, "SIGSTOP": {syscall.SIGSTOP}, "0": {syscall.Signal(0)}, "65": {syscall.Signal(65)}, "nil": {nil},
+	} {
+		p := process.New(nothing, struct{}{})
+		p.StopSignals = list
+		if err := p.Start(); err == nil || !strings.Contains(err.Error(), "StopSignals") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestSignal(t *testing.T) {
+	p := process.New(handlesHangup, struct{}{})
+	if err := p.Signal(syscall.SIGHUP); err != process.ErrNotStarted {
+		t.Errorf("before Start: %v", err)
+	}
+	out := &lines{t: t, r: output(t, p)}
+	mustStart(t, p)
+	p.Stdout.Close()
+	out.next()
+	for range 2 {
+		if err := p.Signal(syscall.SIGHUP); err != nil {
+			t.Error(err)
+		}
+		if got := out.next(); got != "hangup" {
+			t.Error(got)
+		}
+	}
+	if err := p.Signal(nil); err == nil {
+		t.Error("a signal that is none was sent")
+	}
+	if err := p.Signal(os.Kill); err != nil {
+		t.Error(err)
+	}
+	if e := joinError(t, p); e.Signal != syscall.SIGKILL {
+		t.Error(e)
+	}
+	if err := p.Signal(syscall.SIGHUP); !errors.Is(err, os.ErrProcessDone) {
+		t.Errorf("after the end: %v", err)
+	}
+}
+
+var handlesHangup = process.Register(func(ctx context.Context, _ struct{}) error {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	fmt.Println("ready")
+	for s := range hangups {
+		fmt.Println(s)
+	}
+	return nil
+})

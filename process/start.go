@@ -69,11 +69,15 @@ func (p *Process) startLocked() error {
 	if err := p.Limits.check(p.SysProcAttr); err != nil {
 		return err
 	}
+	stop, err := newStopSignals(p.StopSignals)
+	if err != nil {
+		return err
+	}
 	if p.CaptureStderr && p.Detach {
 		return errors.New("CaptureStderr and Detach exclude each other: what goes through this process ends with it")
 	}
 	family.announce()
-	s := started{name: p.Name, daemon: p.Daemon, detach: p.Detach, grace: p.Grace, deaf: signal.Ignored(syscall.SIGINT), limits: p.Limits}
+	s := started{name: p.Name, daemon: p.Daemon, detach: p.Detach, grace: p.Grace, deaf: signal.Ignored(syscall.SIGINT) || !stop.has(syscall.SIGINT), limits: p.Limits}
 	if s.grace == 0 {
 		s.grace = DefaultGrace
 	}
@@ -86,6 +90,7 @@ func (p *Process) startLocked() error {
 		Default: defaultMethod(),
 		Limits:  p.Limits.inherited(),
 		Grace:   s.grace,
+		Stop:    stop,
 	}
 	args, err := handover.Marshal(p.args, "args")
 	if err != nil {
@@ -133,7 +138,7 @@ func (p *Process) startLocked() error {
 		m.Sent()
 	}
 	if early != nil {
-		s.deaf = early.began.deaf
+		s.deaf = early.began.deaf || !stop.has(syscall.SIGINT)
 	}
 	p.child, p.control, p.crash, p.capture, p.settings = l.child, l.conn, l.crash, errs, s
 	p.args = nil // which may be much
