@@ -26,20 +26,26 @@ func ForceUnlock(name string, opts ...Options) error {
 		return err
 	}
 	defer h.Close(nil)
+	var held []func() error
 	locks := 0
 	for _, p := range inspect.Describe(h) {
-		switch {
-		case p.Force != nil:
-			if err := p.Force(); err != nil {
-				return fmt.Errorf("psync: unlock %s by force: %w", name, err)
-			}
-			return nil
-		case p.All == 0:
+		if p.Lock {
 			locks++
 		}
+		if p.Force != nil {
+			held = append(held, p.Force)
+		}
 	}
-	if locks == 0 {
+	switch {
+	case locks == 0:
 		return &fs.PathError{Op: "unlock by force", Path: name, Err: fmt.Errorf("a %s has no lock that can be taken away: %w", h.Kind(), fs.ErrInvalid)}
+	case len(held) == 0:
+		return ErrNotHeld
+	case len(held) > 1:
+		return &fs.PathError{Op: "unlock by force", Path: name, Err: fmt.Errorf("%d of its locks are held: %w", len(held), fs.ErrInvalid)}
 	}
-	return ErrNotHeld
+	if err := held[0](); err != nil {
+		return fmt.Errorf("psync: unlock %s by force: %w", name, err)
+	}
+	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -233,5 +234,113 @@ func TestCrashPointsOfForce(t *testing.T) {
 				waiter.Say("unlock")
 			}
 		})
+	}
+}
+
+// What shm.Inspect says of each kind, with this process for a holder.
+func TestInspectKinds(t *testing.T) {
+	ctx := t.Context()
+	type closer interface{ Close() error }
+	for kind, tt := range map[string]struct {
+		make func(name string) (closer, error)
+		want string // of each part: what, holds of this process, free/all
+	}{
+		"rmutex": {func(name string) (closer, error) {
+			m, err := psync.CreateRMutex(name)
+			if err == nil {
+				_, err = m.Lock(ctx)
+			}
+			return m, err
+		}, "mutex 1 0/0"},
+		"rwmutex": {func(name string) (closer, error) {
+			m, err := psync.CreateRWMutex(name)
+			for range 3 {
+				if err == nil {
+					err = m.RLock(ctx)
+				}
+			}
+			return m, err
+		}, "writer 0 0/0, readers 3 0/0"},
+		"semaphore": {func(name string) (closer, error) {
+			m, err := psync.CreateSemaphore(name, 5)
+			for range 2 {
+				if err == nil {
+					err = m.Acquire(ctx)
+				}
+			}
+			return m, err
+		}, "permits 2 3/5"},
+		"barrier": {func(name string) (closer, error) { return psync.CreateBarrier(name, 3) }, "parties 0 3/3"},
+		"event":   {func(name string) (closer, error) { return psync.CreateEvent(name) }, "event 0 0/0"},
+		"once":    {func(name string) (closer, error) { return psync.CreateOnce(name) }, "runner 0 0/0"},
+		"cond": {func(name string) (closer, error) {
+			mu, err := psync.NewMutex()
+			if err != nil {
+				return nil, err
+			}
+			t.Cleanup(func() { mu.Close() })
+			return psync.CreateCond(name, mu)
+		}, "signal 0 0/0"},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			name := fmt.Sprintf("inspected-%s-%d", kind, os.Getpid())
+			object, err := tt.make(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { psync.Remove(name) })
+			st, err := shm.Inspect(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, p := range st.Parts {
+				n := 0
+				for _, h := range p.Holders {
+					if h.PID != os.Getpid() || !h.Alive {
+						t.Errorf("holder %+v", h)
+					}
+					n += h.N
+				}
+				got = append(got, fmt.Sprintf("%s %d %d/%d", p.What, n, p.Free, p.All))
+			}
+			if s := strings.Join(got, ", "); s != tt.want || st.Kind != kind {
+				t.Errorf("%s: %s, want %s", st.Kind, s, tt.want)
+			}
+			_ = object // which is closed by itself: what it holds keeps it from being closed here
+			runtime.KeepAlive(object)
+		})
+	}
+}
+
+// Objects that stand in a caller's segment are found there.
+func TestInspectPlaced(t *testing.T) {
+	name := fmt.Sprintf("inspected-placed-%d", os.Getpid())
+	s, err := shm.Create(name, 4096)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	defer shm.Remove(name)
+	mu, err := psync.MutexAt(s, 128)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mu.Close()
+	sem, err := psync.SemaphoreAt(s, 512, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sem.Close()
+	if err := mu.Lock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer mu.Unlock()
+	st, err := shm.Inspect(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(st.Parts) != 2 || st.Parts[0].Offset != 128 || len(st.Parts[0].Holders) != 1 || st.Parts[1].Offset != 512 || st.Parts[1].Free != 4 {
+		t.Errorf("%+v", st.Parts)
 	}
 }

@@ -25,6 +25,7 @@ type User struct {
 // Mutex, the guard of a Value, the permits of a Semaphore, the messages of a Queue.
 type Part struct {
 	What      string   // "mutex", "guard", "permits", "messages", …
+	Offset    int      // where its object stands in a Segment; 0 in the others
 	Holders   []Holder // who holds it, or some of it
 	Waiters   []User   // processes in which somebody sleeps until it can be had
 	Abandoned bool     // its holder died, and nobody has recovered it yet
@@ -79,7 +80,7 @@ func Inspect(name string, opts ...Options) (*Status, error) {
 	}
 	st.InUse = len(st.Users) > 0 || st.InUse
 	for _, p := range inspect.Describe(h) {
-		part := Part{What: p.What, Abandoned: p.Abandoned, Free: p.Free, All: p.All, HeldFor: ago(p.HeldSince), WaitedFor: ago(p.WaitedSince)}
+		part := Part{What: p.What, Offset: p.Offset, Abandoned: p.Abandoned, Free: p.Free, All: p.All, HeldFor: ago(p.HeldSince), WaitedFor: ago(p.WaitedSince)}
 		for _, owner := range p.Owners {
 			part.Holders = append(part.Holders, Holder{
 				User: byToken[owner.Token], N: owner.N,

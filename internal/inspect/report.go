@@ -10,6 +10,7 @@ import (
 // A Part is something in a segment that processes hold or wait for.
 type Part struct {
 	What      string // "mutex", "guard", "permits", …
+	Offset    int    // of the object in the data of a caller's segment
 	Owners    []Owner
 	Words     []int // offsets in the file of the words that its waiters sleep on
 	Abandoned bool  // its holder died, and nobody has recovered it
@@ -19,7 +20,9 @@ type Part struct {
 	// one began who has waited longest, as far as anybody has written it down. Zero: nobody has.
 	HeldSince, WaitedSince time.Time
 
-	// Force takes it away from the holder that was seen. It is nil where that can not be done.
+	// Lock says that it is a lock; Force takes that away from the holder that was seen, and is
+	// nil if there is none.
+	Lock  bool
 	Force func() error
 }
 
@@ -27,6 +30,17 @@ type Part struct {
 type Owner struct {
 	Token uint64
 	N     int // how often
+}
+
+// Owned adds to what the process with the token has of it.
+func (p *Part) Owned(token uint64, n int) {
+	for i := range p.Owners {
+		if p.Owners[i].Token == token {
+			p.Owners[i].N += n
+			return
+		}
+	}
+	p.Owners = append(p.Owners, Owner{token, n})
 }
 
 // A Describer says what is in a segment of its kind. It must not trust what it reads.

@@ -24,7 +24,7 @@ func Inspect(h *seg.Handle, off int, what string) (p inspect.Part, ok bool) {
 // InspectAt is Inspect for a lock at an offset in the file, which has room for it.
 func InspectAt(m *seg.Mapping, at int, what string) inspect.Part {
 	w := word(m.Word(at).Load())
-	p := inspect.Part{What: what, Words: []int{at}, Abandoned: w.abandoned()}
+	p := inspect.Part{What: what, Lock: true, Words: []int{at}, Abandoned: w.abandoned()}
 	n := notesAt(m, at)
 	p.HeldSince, p.WaitedSince = n.heldFrom(w), n.waitedFrom(m)
 	if w.held() {
