@@ -98,7 +98,7 @@ func (c *Count) wait(ctx context.Context, want *Wanted) error {
 	}()
 	woken := false // by a notification that counts on it that somebody looks
 	for slice := minSlice; ; {
-		mem.Mark("eventcount.wait", uint64(slice))
+		mem.Mark("eventcount.wait", uint64(slice), mem.Flags(woken, cancelled != nil))
 		if want.closed() {
 			c.leave(me, woken)
 			return seg.ErrClosed
@@ -143,6 +143,7 @@ func (c *Count) wait(ctx context.Context, want *Wanted) error {
 			}
 			continue
 		}
+		mem.Mark("eventcount.asleep", uint64(slice))
 		end := mem.WaitGroup(c.word, key, slice, c.group)
 		c.wakeUp()
 		switch end {

@@ -7,7 +7,7 @@ import "fmt"
 //	offset size
 //	     0    8  eventcount: who waits for a permit
 //	     8    8  hungry: token of a process of which somebody has waited for long; 0
-//	    16    8  counting mode: permits given back less permits taken
+//	    16    8  counting mode: permits taken less permits given back
 //	    24    8  counting mode: the most permits there may be
 //	    32   24  zero
 //	    56    8  not the semaphore's

@@ -49,6 +49,8 @@ type Semaphore struct {
 	// last, which is in its cache.
 	hint atomic.Uint32
 
+	turn *turn // the last one, for the explorer only
+
 	counts  bool
 	start   int64
 	balance *mem.Uint64
@@ -129,10 +131,10 @@ func (s *Semaphore) remember(i int) {
 func (s *Semaphore) down() bool {
 	for {
 		b := s.balance.Load()
-		if s.start+int64(b) <= 0 {
+		if int64(b) >= s.start {
 			return false
 		}
-		if s.balance.CompareAndSwap(b, b-1) {
+		if s.balance.CompareAndSwap(b, b+1) {
 			return true
 		}
 	}
@@ -142,10 +144,10 @@ func (s *Semaphore) down() bool {
 func (s *Semaphore) up() bool {
 	for {
 		b := s.balance.Load()
-		if s.start+int64(b) >= int64(s.limit.Load()) {
+		if s.start-int64(b) >= int64(s.limit.Load()) {
 			return false
 		}
-		if s.balance.CompareAndSwap(b, b+1) {
+		if s.balance.CompareAndSwap(b, b-1) {
 			return true
 		}
 	}
@@ -237,7 +239,7 @@ func (s *Semaphore) Release(h *seg.Handle) error {
 // Value is the number of free permits.
 func (s *Semaphore) Value() int {
 	if s.counts {
-		return int(s.start + int64(s.balance.Load()))
+		return int(s.start - int64(s.balance.Load()))
 	}
 	s.bury()
 	n := 0
@@ -263,6 +265,9 @@ func (s *Semaphore) Held() int {
 // wait is Acquire when no permit was free at the first look.
 func (s *Semaphore) wait(ctx context.Context, h *seg.Handle) error {
 	t := turn{s: s, came: time.Now()}
+	if mem.Explored {
+		s.turn = &t
+	}
 	err := s.count.Wait(ctx, eventcount.Wanted{
 		Try:    func() (bool, error) { return t.try(), nil },
 		Awoke:  func() { t.slept = true },
@@ -301,7 +306,7 @@ func (t *turn) try() bool {
 	if s.take() {
 		return true
 	}
-	if t.slept && !t.hungry && time.Since(t.came) >= patience && s.hungry.CompareAndSwap(0, s.own) {
+	if t.slept && !t.hungry && mem.Elapsed(t.came, patience) && s.hungry.CompareAndSwap(0, s.own) {
 		crash.At("sema.hungry")
 		t.hungry = true
 	}
@@ -320,7 +325,7 @@ func (t *turn) sliceOver() {
 
 func (s *Semaphore) anyFree() bool {
 	if s.counts {
-		return s.start+int64(s.balance.Load()) > 0
+		return int64(s.balance.Load()) < s.start
 	}
 	for _, w := range s.slots {
 		if w.Load() == 0 {
