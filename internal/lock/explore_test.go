@@ -11,30 +11,6 @@ import (
 	"github.com/go-multiproc/multiproc/internal/explore"
 )
 
-// digest is what the queue knows, for the explorer.
-func (q *queue) digest() []uint64 {
-	var d []uint64
-	add := func(b bool) {
-		if b {
-			d = append(d, 1)
-		} else {
-			d = append(d, 0)
-		}
-	}
-	d = append(d, uint64(q.starving.Load()), uint64(q.menders), uint64(q.streak))
-	add(q.asleep != nil)
-	add(q.suspended)
-	if q.mu.TryLock() {
-		q.mu.Unlock()
-	} else {
-		add(true)
-	}
-	for w := q.first; w != nil; w = w.next {
-		add(w.mender)
-	}
-	return d
-}
-
 // What the model notes.
 const (
 	inside = iota // a bit for each who is inside

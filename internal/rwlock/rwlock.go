@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,24 +41,25 @@ type process struct {
 	drained   *eventcount.Count // who waits for the slots
 	slots     []slot
 	mine      atomic.Pointer[slot] // this process's, once it has read
-	mu        sync.Mutex           // held while one is claimed
+	mu        mem.Mutex            // held while one is claimed
 }
 
 // At places a lock on the Size bytes at off of the handle's meta area, which must be a
 // multiple of 64. Zero bytes are a free lock.
 func At(h *seg.Handle, off int) *RWMutex {
-	return &RWMutex{p: processAt(h.Mapping(), h.Mapping().MetaOffset()+off), w: lock.At(h, off), h: h}
+	return &RWMutex{p: processAt(h.Mapping(), h.Mapping().MetaOffset()+off, MaxProcesses), w: lock.At(h, off), h: h}
 }
 
-func processAt(m *seg.Mapping, off int) *process {
+// processAt is this process's side of the lock at off in the file, which has n slots.
+func processAt(m *seg.Mapping, off, n int) *process {
 	opened, drained := eventcount.At(m, off+openedOffset), eventcount.At(m, off+drainedOffset)
 	return m.Local(off+gateOffset, func() any {
 		p := &process{
 			m: m, own: m.Token(), gate: m.Word(off + gateOffset), top: m.Word(off + topOffset),
-			opened: opened, drained: drained, slots: make([]slot, MaxProcesses),
+			opened: opened, drained: drained, slots: make([]slot, n),
 		}
 		for i := range p.slots {
-			at := off + slotOffset(i)
+			at := off + slotOffset(i, n)
 			p.slots[i] = slot{m.Word(at), m.Word(at + 8)}
 		}
 		return p
@@ -145,6 +145,7 @@ func (l *RWMutex) rlockSlow(ctx context.Context) error {
 		Dead:   l.findDeadWriter,
 		Handle: l.h,
 	})
+	mem.Mark("rwlock.waited", mem.Flags(err == nil, errors.Is(err, lock.ErrOwnerDied)))
 	if n := s.waiting.Add(^uint64(0)); n&^passedOver == 0 {
 		p.drained.Notify() // a writer lets us in
 	}
@@ -163,7 +164,6 @@ func (l *RWMutex) came(s *slot, err error) error {
 func (l *RWMutex) comeIn(s *slot) (in bool, err error) {
 	p := l.p
 	for {
-		mem.Mark("rwlock.comein")
 		if p.gate.Load() == open {
 			if ok, err := s.enter(p.own); !ok {
 				if err == nil && !l.h.Closed() {
@@ -284,6 +284,7 @@ func (l *RWMutex) Lock(ctx context.Context) error {
 	if err := l.w.Lock(ctx, lock.Scoped); err != nil {
 		return err
 	}
+	mem.Mark("rwlock.hold")
 	if err := l.drain(ctx); err != nil {
 		l.giveUp()
 		return err
@@ -325,7 +326,7 @@ func (l *RWMutex) drain(ctx context.Context) error {
 			Try: func() (bool, error) { return !p.awaited(), nil },
 			Dead: func() {
 				p.bury()
-				if time.Since(start) >= courtesy {
+				if mem.Elapsed(start, courtesy) {
 					p.passOver()
 				}
 			},
@@ -337,6 +338,7 @@ func (l *RWMutex) drain(ctx context.Context) error {
 	}
 	p.gate.Store(shut)
 	crash.At("rwlock.shut")
+	mem.Mark("rwlock.drain")
 	if !p.inside() {
 		return nil
 	}
@@ -429,6 +431,7 @@ func (l *RWMutex) Unlock() error {
 		return l.notLocked()
 	}
 	crash.At("rwlock.unlocking")
+	mem.Mark("rwlock.unlock")
 	l.open()
 	return l.w.Unlock()
 }
@@ -484,7 +487,7 @@ func (l *RWMutex) Close() error { return l.h.Close(part{l.w, l.p}) }
 
 // Part is the lock as seg.Handle.Close has to know it, without a handle. off is as in At.
 func Part(h *seg.Handle, off int) seg.Quiescer {
-	return part{lock.Inner(h, off), processAt(h.Mapping(), h.Mapping().MetaOffset()+off)}
+	return part{lock.Inner(h, off), processAt(h.Mapping(), h.Mapping().MetaOffset()+off, MaxProcesses)}
 }
 
 type part struct {

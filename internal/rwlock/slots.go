@@ -27,7 +27,6 @@ const (
 	drainedOffset = lock.Size + 72
 	slotsOffset   = lock.Size + 128
 	slotSize      = 16
-	slotLines     = MaxProcesses * slotSize / 64
 )
 
 // MaxProcesses is how many processes can have used the lock to read at a time; what a
@@ -62,7 +61,11 @@ const (
 	passedOver = 1 << 63
 )
 
-func slotOffset(i int) int { return slotsOffset + i%slotLines*64 + i/slotLines*slotSize }
+// slotOffset is where slot i of n stands.
+func slotOffset(i, n int) int {
+	lines := n * slotSize / 64
+	return slotsOffset + i%lines*64 + i/lines*slotSize
+}
 
 // awaited reports whether readers wait whom a writer lets in first.
 func (s slot) awaited() bool {
@@ -73,7 +76,6 @@ func (s slot) awaited() bool {
 // enter counts a reader.
 func (s slot) enter(own uint64) (ok bool, err error) {
 	for {
-		mem.Mark("rwlock.enter")
 		w := s.word.Load()
 		switch {
 		case w>>tokenShift != own:
@@ -90,7 +92,6 @@ func (s slot) enter(own uint64) (ok bool, err error) {
 // leave takes a reader out, if there is one. last says that there are no more.
 func (s slot) leave(own uint64) (ok, last bool) {
 	for {
-		mem.Mark("rwlock.leave")
 		w := s.word.Load()
 		if w>>tokenShift != own || w&countMask == 0 {
 			return false, false
