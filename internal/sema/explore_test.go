@@ -89,7 +89,7 @@ func TestExploreSemaphore(t *testing.T) {
 			m := explore.Model{
 				Name: "semaphore, " + tt.name, Size: size, Ghost: 3,
 				MaxStates: 3e6,
-				Deaths: tt.deaths, Spurious: tt.spurious, Slices: tt.slices,
+				Deaths:    tt.deaths, Spurious: tt.spurious, Slices: tt.slices,
 				Died: func(v *explore.View, actor int) { v.Ghost.Set(actor, 0) },
 				Init: func(b []byte) { Init(b, tt.param.Start()) },
 				Finally: func(v *explore.View) {
