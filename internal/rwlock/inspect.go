@@ -15,7 +15,7 @@ func Inspect(m *seg.Mapping, off int) []inspect.Part {
 	readers := inspect.Part{What: "readers", Words: []int{off + openedOffset}}
 	top := min(m.Word(off+topOffset).Load(), MaxProcesses)
 	for i := range int(top) {
-		w := m.Word(off + slotOffset(i)).Load()
+		w := m.Word(off + slotOffset(i, MaxProcesses)).Load()
 		if n := int(w & countMask); n > 0 {
 			readers.Owned(w>>tokenShift, n)
 		}
