@@ -217,7 +217,6 @@ func (b *Barrier) join(round uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for {
-		mem.Mark("barrier.join", round)
 		m := member(b.members[b.entry].Load())
 		if m.token() == b.token {
 			if m.age(round) <= 0 {
@@ -321,7 +320,6 @@ func (b *Barrier) search(arrived state) {
 			continue
 		}
 		for {
-			mem.Mark("barrier.search", uint64(arrived))
 			s := b.load()
 			if s.outcomeOf(arrived) != pending {
 				return
