@@ -57,6 +57,8 @@ var jobs = []demonstration{
 	{"logstats", logstatsShort, logstatsTour},
 	{"serve", serveShort, serveTour},
 	{"client", clientShort, clientTour},
+	{"ps", psShort, psTour},
+	{"gc", gcShort, gcTour},
 }
 
 // limit is how long one demonstration may take. It is there for the day on which
@@ -128,7 +130,7 @@ func command() *cobra.Command {
 			},
 		})
 	}
-	root.AddCommand(logstatsCommand(), serveCommand(), clientCommand())
+	root.AddCommand(logstatsCommand(), serveCommand(), clientCommand(), psCommand(), gcCommand())
 	return root
 }
 
