@@ -48,6 +48,10 @@ func (m *Mutex) Bury() bool {
 	return done
 }
 
+// NotHeld is the error for who thought that this process holds the lock: ErrNotHeld,
+// ErrLockLost, or one that is fs.ErrClosed.
+func (m *Mutex) NotHeld() error { return m.notMine() }
+
 // RecoverAs is Recover, which keeps the lock in the mode if it ran repair itself.
 func (m *Mutex) RecoverAs(ctx context.Context, mode Mode, repair func() error) (kept bool, err error) {
 	return m.recover(ctx, repair, mode)

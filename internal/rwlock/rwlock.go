@@ -296,7 +296,7 @@ func (l *RWMutex) Lock(ctx context.Context) error {
 func (l *RWMutex) locked() error {
 	crash.At("rwlock.drained")
 	if !l.w.Become(lock.Scoped, lock.User) {
-		return l.notLocked()
+		return l.w.NotHeld()
 	}
 	crash.At("rwlock.locked")
 	if l.h.Closed() {
@@ -421,26 +421,19 @@ func (l *RWMutex) TryLock() (bool, error) {
 	return err == nil, err
 }
 
-// Unlock gives the lock back. It returns lock.ErrNotHeld, and does nothing, when this
-// process does not hold it for writing.
+// Unlock gives the lock back. It returns lock.ErrNotHeld, or lock.ErrLockLost, and does
+// nothing, when this process does not hold it for writing.
 func (l *RWMutex) Unlock() error {
 	l.p.raceRelease()
 	// A death from here on does not abandon it: readers may be inside before the word is
 	// free.
 	if !l.w.Become(lock.User, lock.Scoped) {
-		return l.notLocked()
+		return l.w.NotHeld()
 	}
 	crash.At("rwlock.unlocking")
 	mem.Mark("rwlock.unlock")
 	l.open()
 	return l.w.Unlock()
-}
-
-func (l *RWMutex) notLocked() error {
-	if l.h.Closed() {
-		return seg.ErrClosed
-	}
-	return lock.ErrNotHeld
 }
 
 // Recover runs repair, which may be nil, under the lock, if it is abandoned, and makes
