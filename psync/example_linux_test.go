@@ -6,6 +6,7 @@ import (
 	"log"
 
 	"github.com/go-multiproc/multiproc/psync"
+	"github.com/go-multiproc/multiproc/shm"
 )
 
 // A lock guards something that a process may leave half changed when it dies in
@@ -52,4 +53,105 @@ func ExampleMutex_Lock() {
 	// context deadline exceeded
 	// <nil>
 	// psync: this process does not hold the lock
+}
+
+// At most three at a time, in all processes together. A process that dies gives its
+// permits back.
+func ExampleSemaphore() {
+	ctx := context.Background()
+	s, err := psync.NewSemaphore(3) // pass it to child processes, as an argument
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+
+	if err := s.Acquire(ctx); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(s.Value(), "permits are free")
+	if err := s.Release(); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(s.Release())
+	// Output:
+	// 2 permits are free
+	// psync: Release: this process has no permit of the semaphore
+}
+
+// A counting Semaphore is a signal: one process releases what another acquires.
+func ExampleSemaphoreOptions() {
+	done, err := psync.NewSemaphore(0, psync.SemaphoreOptions{Counting: true, Max: 2})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer done.Close()
+
+	for range 3 {
+		if err := done.Release(); err != nil {
+			fmt.Println(err)
+		}
+	}
+	fmt.Println(done.Value(), "are done")
+	// Output:
+	// psync: Release: the semaphore is at its maximum
+	// 2 are done
+}
+
+// Many read at a time, one writes. Who comes after a writer that died repairs what he
+// left.
+func ExampleRWMutex() {
+	ctx := context.Background()
+	m, err := psync.NewRWMutex() // pass it to child processes, as an argument
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+
+	for range 2 {
+		if err := m.RLock(ctx); err != nil {
+			log.Fatal(err)
+		}
+	}
+	ok, err := m.TryLock()
+	fmt.Println("a writer beside two readers:", ok, err)
+	for range 2 {
+		if err := m.RUnlock(); err != nil {
+			log.Fatal(err)
+		}
+	}
+	repair := func() error { return nil }
+	if err := m.LockOrRecover(ctx, repair); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("alone:", m.Unlock())
+	// Output:
+	// a writer beside two readers: false <nil>
+	// alone: <nil>
+}
+
+// A lock and what it guards in one segment. All processes make the same calls; the first
+// one makes the lock of the zeros that it finds.
+func ExampleMutexAt() {
+	s, err := shm.New(4096) // or shm.Create and shm.Open, with a name
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+	mu, err := psync.MutexAt(s, 0)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer mu.Close()
+	data := s.Bytes()[psync.MutexSize:]
+
+	if err := mu.Lock(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+	copy(data, "guarded")
+	if err := mu.Unlock(); err != nil {
+		log.Fatal(err)
+	}
+	_, err = psync.EventAt(s, 0)
+	fmt.Println(err)
+	// Output: psync: shm: segment holds something else: a Mutex stands at byte 0, not an Event
 }

@@ -70,10 +70,20 @@ func text(code uint8, param uint32) string {
 	case code == semaphoreCode:
 		return sema.Param(param).String()
 	case param != 0:
-		return fmt.Sprintf("a %s of %d", kindNames[code], param)
+		return fmt.Sprintf("%s of %d", article(code), param)
+	}
+	return article(code)
+}
+
+// article is the name of a kind with its article.
+func article(code uint8) string {
+	if name := kindNames[code]; name[0] == 'E' || name[0] == 'R' {
+		return "an " + name
 	}
 	return "a " + kindNames[code]
 }
+
+func (k *kind) a() string { return article(k.code) }
 
 // fixed is the size of a kind without a parameter.
 func fixed(n int) func(uint32) (int, error) {
@@ -105,7 +115,7 @@ func (k *kind) tag(param uint32) uint64 {
 func (k *kind) spec(param uint32, init func(b []byte)) (seg.Spec, error) {
 	n, err := k.size(param)
 	if err != nil {
-		return seg.Spec{}, fmt.Errorf("psync: a %s with %w: %w", k.name, err, fs.ErrInvalid)
+		return seg.Spec{}, fmt.Errorf("psync: %s with %w: %w", k.a(), err, fs.ErrInvalid)
 	}
 	return seg.Spec{Kind: k.segment, Meta: n, Init: func(_, meta []byte) {
 		seg.WordOf(meta[tagOffset:]).Store(k.tag(param))
@@ -156,19 +166,19 @@ func (k *kind) own(h *seg.Handle, err error) (spot, error) {
 // parameter is.
 func (k *kind) check(b []byte) (param uint32, err error) {
 	if len(b) < Alignment {
-		return 0, fmt.Errorf("psync: %w: a %s in %d bytes", shm.ErrFormat, k.name, len(b))
+		return 0, fmt.Errorf("psync: %w: %s in %d bytes", shm.ErrFormat, k.a(), len(b))
 	}
 	t := seg.WordOf(b[tagOffset:]).Load()
 	param = uint32(t)
 	if t != k.tag(param) {
-		return 0, fmt.Errorf("psync: %w: %s stands where a %s should", shm.ErrType, describe(t), k.name)
+		return 0, fmt.Errorf("psync: %w: %s stands where %s should", shm.ErrType, describe(t), k.a())
 	}
 	n, err := k.size(param)
 	if err != nil {
-		return 0, fmt.Errorf("psync: %w: a %s with %w", shm.ErrFormat, k.name, err)
+		return 0, fmt.Errorf("psync: %w: %s with %w", shm.ErrFormat, k.a(), err)
 	}
 	if n > len(b) {
-		return 0, fmt.Errorf("psync: %w: a %s that needs %d bytes stands in %d", shm.ErrFormat, k.name, n, len(b))
+		return 0, fmt.Errorf("psync: %w: %s that needs %d bytes stands in %d", shm.ErrFormat, k.a(), n, len(b))
 	}
 	return param, nil
 }
@@ -180,7 +190,7 @@ func describe(t uint64) string {
 	case t>>48 != tagMagic || code == 0 || int(code) >= len(kindNames):
 		return "something else"
 	case uint8(t>>40) != tagVersion:
-		return fmt.Sprintf("a %s in the layout of another release of the library", kindNames[code])
+		return fmt.Sprintf("%s in the layout of another release of the library", article(code))
 	}
 	return text(code, param)
 }
@@ -189,11 +199,11 @@ func describe(t uint64) string {
 // if the bytes there are zero.
 func (k *kind) place(s *shm.Segment, off int, param uint32) (spot, error) {
 	if s == nil {
-		return spot{}, fmt.Errorf("psync: a %s in a nil segment: %w", k.name, fs.ErrInvalid)
+		return spot{}, fmt.Errorf("psync: %s in a nil segment: %w", k.a(), fs.ErrInvalid)
 	}
 	n, err := k.size(param)
 	if err != nil {
-		return spot{}, fmt.Errorf("psync: a %s with %w: %w", k.name, err, fs.ErrInvalid)
+		return spot{}, fmt.Errorf("psync: %s with %w: %w", k.a(), err, fs.ErrInvalid)
 	}
 	h, err := seg.FromSegment(s).Another()
 	if err != nil {
@@ -215,14 +225,14 @@ func (k *kind) within(p spot, n int) error {
 	size := len(p.h.Data())
 	switch {
 	case p.h.Raw():
-		return fmt.Errorf("psync: a %s cannot stand in a file that another program made, which does not tell when its processes die; use shm.New or shm.Create: %w",
-			k.name, fs.ErrInvalid)
+		return fmt.Errorf("psync: %s cannot stand in a file that another program made, which does not tell when its processes die; use shm.New or shm.Create: %w",
+			k.a(), fs.ErrInvalid)
 	case p.off < 0 || p.off > size || n > size-p.off:
-		return fmt.Errorf("psync: a %s needs %d bytes: from byte %d on they are not all within the segment's %d: %w",
-			k.name, n, p.off, size, fs.ErrInvalid)
+		return fmt.Errorf("psync: %s needs %d bytes: from byte %d on they are not all within the segment's %d: %w",
+			k.a(), n, p.off, size, fs.ErrInvalid)
 	case p.off%Alignment != 0:
-		return fmt.Errorf("psync: byte %d is no place for a %s: its offset must be a multiple of %d: %w",
-			p.off, k.name, Alignment, fs.ErrInvalid)
+		return fmt.Errorf("psync: byte %d is no place for %s: its offset must be a multiple of %d: %w",
+			p.off, k.a(), Alignment, fs.ErrInvalid)
 	}
 	return nil
 }
@@ -234,16 +244,21 @@ func (k *kind) settle(b []byte, param uint32, off int) error {
 	if t == 0 && !zero(b) {
 		// Somebody else may have made it meanwhile, and use it already.
 		if t = w.Load(); t == 0 {
-			return fmt.Errorf("psync: %w: the bytes from %d on are neither zero nor a %s", shm.ErrType, off, k.name)
+			return fmt.Errorf("psync: %w: the bytes from %d on are neither zero nor %s", shm.ErrType, off, k.a())
 		}
 	}
 	if t == 0 && w.CompareAndSwap(0, k.tag(param)) {
 		return nil
 	}
 	if t = w.Load(); t != k.tag(param) {
-		return fmt.Errorf("psync: %w: %s stands at byte %d, not %s", shm.ErrType, describe(t), off, text(k.code, param))
+		return k.other(t, spot{off: off, param: param})
 	}
 	return nil
+}
+
+// other is the error for an object with another tag at p.
+func (k *kind) other(tag uint64, p spot) error {
+	return fmt.Errorf("psync: %w: %s stands at byte %d, not %s", shm.ErrType, describe(tag), p.off, text(k.code, p.param))
 }
 
 // zero reports whether all of b, a number of words, is zero.
@@ -282,6 +297,9 @@ func (k *kind) claim(p spot, n int, settle func() error) error {
 	for _, t := range ts.all {
 		if t == me {
 			return settle()
+		}
+		if t.from == me.from {
+			return k.other(t.tag, p)
 		}
 		if t.from < me.to && me.from < t.to {
 			return fmt.Errorf("psync: %w: %s at byte %d needs %d bytes, and bytes %d to %d are %s, in this process, as long as it has the segment open",

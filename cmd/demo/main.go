@@ -46,6 +46,7 @@ var demonstrations = []demonstration{
 	{"tickets", "ten processes sell tickets from one file, under a lock", sellTickets},
 	{"deadlock", "locks taken twice and in opposite order, with a deadline", deadlock},
 	{"dialogue", "two processes recite a poem in turn, with a Cond", dialogue},
+	{"spiders", "ten processes fetch pages from a server, three at a time, with a Semaphore", spiders},
 	{"barrier", "processes meet, three rounds; then one is killed", barriers},
 	{"queue", "messages of two producers; to a child and back; a capacity; a taker that is killed", queues},
 	{"pipe", "objects through a pipe, a pipe end among them", pipes},
