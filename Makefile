@@ -37,6 +37,10 @@ lint: ## gofmt, go vet for three platforms, staticcheck
 ci: ## what has to hold before a change goes in: tests, race, lint, nothing left behind
 	.ci/run
 
+.PHONY: many
+many: ## start 2,000 children one by one and 200 at once, by each method, and look for what they leave
+	PROCESS_TEST_MANY=1 go test -count=1 -v -run TestManyChildren ./process
+
 .PHONY: bench
 bench: ## measure beside Python's multiprocessing, os/exec and bare system calls
 	cd bench && go run .
