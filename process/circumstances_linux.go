@@ -13,6 +13,7 @@ import (
 // runs, and it can be found out quickly: this happens at every Start. A child that is ready and was executed under others is
 // of no use any more: it may have the rights of a user whose rights this process has given up since.
 type circumstances struct {
+	std    std
 	env    []string
 	dir    file // working directory
 	root   file
@@ -26,13 +27,14 @@ type circumstances struct {
 // A file tells a file from all others on the machine. The zero one is none.
 type file struct{ dev, ino uint64 }
 
-func circumstancesNow() *circumstances {
+func circumstancesNow(had std) *circumstances {
 	c := &circumstances{
+		std:    had,
 		env:    os.Environ(),
 		dir:    fileAt("."),
 		root:   fileAt("/"),
-		stdout: fileOf(os.Stdout),
-		stderr: fileOf(os.Stderr),
+		stdout: fileOf(had.stdout),
+		stderr: fileOf(had.stderr),
 		deaf:   signal.Ignored(syscall.SIGINT),
 	}
 	c.uids[0], c.uids[1], c.uids[2] = unix.Getresuid()
@@ -42,7 +44,15 @@ func circumstancesNow() *circumstances {
 
 func (c *circumstances) same(d *circumstances) bool {
 	return c.dir == d.dir && c.root == d.root && c.stdout == d.stdout && c.stderr == d.stderr &&
-		c.uids == d.uids && c.gids == d.gids && c.deaf == d.deaf && slices.Equal(c.env, d.env)
+		c.uids == d.uids && c.gids == d.gids && c.deaf == d.deaf && slices.Equal(c.std.args, d.std.args) && slices.Equal(c.env, d.env)
+}
+
+// execute executes a child under them.
+func (c *circumstances) execute(attr *syscall.SysProcAttr) func(socket, crash int) (*child, error) {
+	return func(socket, crash int) (*child, error) {
+		p := Process{SysProcAttr: attr}
+		return p.executeAs(c.std, socket, crash, nil)
+	}
 }
 
 func fileAt(path string) file {

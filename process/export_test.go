@@ -2,7 +2,10 @@
 
 package process
 
-import "slices"
+import (
+	"slices"
+	"syscall"
+)
 
 // ReadyPIDs are the children that wait for a job.
 func ReadyPIDs() (pids []int) {
@@ -16,6 +19,20 @@ func ReadyPIDs() (pids []int) {
 	return pids
 }
 
+// SignalReady sends a signal to all children that wait for a job, or to the one that is to be used next. None of them gets a job
+// meanwhile.
+func SignalReady(sig syscall.Signal, all bool) (pids []int) {
+	warm.mu.Lock()
+	defer warm.mu.Unlock()
+	for _, w := range warm.children {
+		if w.ready && (all || len(pids) == 0) {
+			w.child.signal(sig)
+			pids = append(pids, w.child.pid)
+		}
+	}
+	return pids
+}
+
 // DropReady lets all children go that wait for a job, and returns when they are gone.
 func DropReady() {
 	warm.mu.Lock()
@@ -23,6 +40,10 @@ func DropReady() {
 	warm.mu.Unlock()
 	SetForkServer(ForkServerOptions{Warm: -1})
 	for _, w := range all {
-		<-w.gone
+		select {
+		case <-w.gone:
+		case p := <-w.verdict: // somebody's
+			w.verdict <- p
+		}
 	}
 }

@@ -36,4 +36,4 @@ func sayTaken(*wire.Conn) error { return errForkServer }
 
 func (*job) adjust() error { return errForkServer }
 
-func isIdle() bool { return false }
+func sparesInterrupt() bool { return false }

@@ -96,7 +96,7 @@ func (l *listener) run() {
 			case f = <-l.functions: // it may have been called meanwhile
 				f.received(s)
 			default:
-				if s == syscall.SIGINT && isIdle() {
+				if s == syscall.SIGINT && sparesInterrupt() {
 					continue
 				}
 				dieOf(s.(syscall.Signal)) // before there is anything to end in good order

@@ -3,7 +3,7 @@ package process
 import (
 	"errors"
 	"io"
-	"sync/atomic"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -13,19 +13,21 @@ import (
 
 // This file is the child's end of a life that begins before its job, warm_linux.go the parent's.
 
-// idle is set while this process waits for its job.
-var idle atomic.Bool
+// idleness is whether this process waits for its job.
+var idleness struct {
+	mu      sync.Mutex
+	waiting bool // from before the parent knows that we are ready until it can know that we have the job
+}
 
 // awaitJob says that this process is ready, and waits for the frame of its job. When the parent ends, so does this process,
 // without a word.
 func awaitJob(conn *wire.Conn) (frame []byte, fds []int, err error) {
-	if err := conn.WriteFrame(nil, nil); err != nil {
-		endUnused(err)
-		return nil, nil, err
+	idleness.mu.Lock()
+	idleness.waiting = true
+	idleness.mu.Unlock()
+	if err = conn.WriteFrame(nil, nil); err == nil {
+		err = conn.Park()
 	}
-	idle.Store(true)
-	err = conn.Park()
-	idle.Store(false)
 	if err == nil {
 		frame, fds, err = conn.ReadFrame(maxFrame)
 	}
@@ -35,6 +37,9 @@ func awaitJob(conn *wire.Conn) (frame []byte, fds []int, err error) {
 
 // sayTaken says that the job is this process's now.
 func sayTaken(conn *wire.Conn) error {
+	idleness.mu.Lock()
+	defer idleness.mu.Unlock()
+	idleness.waiting = false
 	err := conn.WriteFrame(nil, nil)
 	endUnused(err)
 	return err
@@ -47,11 +52,19 @@ func endUnused(err error) {
 	}
 }
 
-// isIdle reports whether this process has nothing to interrupt. A Ctrl-C on the terminal reaches all that were started from there, and
-// is not meant for those that only wait. One that comes from the parent, for a process that it has started, comes
-// after the job: then there is something in the socket, or it is being read.
-func isIdle() bool {
-	p := []unix.PollFd{{Fd: int32(control), Events: unix.POLLIN}}
-	n, err := unix.Poll(p, 0)
-	return n == 0 && err == nil && idle.Load()
+// sparesInterrupt reports whether a SIGINT is to be ignored. A Ctrl-C on the terminal reaches all that were started from there, and is not
+// meant for those that only wait. But one that the parent sends comes after the job, so that this is in the socket by then, or has been read.
+//
+// If there is something in the socket and the parent cannot know yet that it was taken, it may have been either. Then the answer is no, and
+// this process never says that it has the job: a Start that waits for that gives it to another.
+func sparesInterrupt() bool {
+	idleness.mu.Lock()
+	if idleness.waiting {
+		p := []unix.PollFd{{Fd: int32(control), Events: unix.POLLIN}}
+		if n, err := unix.Poll(p, 0); n != 0 || err != nil {
+			return false // and nobody gets the lock any more
+		}
+	}
+	defer idleness.mu.Unlock()
+	return idleness.waiting
 }

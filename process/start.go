@@ -198,6 +198,20 @@ func launch(execute func(socket, crash int) (*child, error), first func(*wire.Co
 
 // execute starts this program with the socket as its control socket, a crash file if there is one, and this standard error.
 func (p *Process) execute(socket, crash int, stderr *os.File) (*child, error) {
+	return p.executeAs(stdNow(), socket, crash, stderr)
+}
+
+// Std are variables of package os that a program may set. Only a call of the program may look at them, since it may
+// set them any other time.
+type std struct {
+	args           []string
+	stdout, stderr *os.File
+}
+
+func stdNow() std { return std{os.Args, os.Stdout, os.Stderr} }
+
+// executeAs is execute with what this process had in package os.
+func (p *Process) executeAs(had std, socket, crash int, stderr *os.File) (*child, error) {
 	attr := &syscall.ProcAttr{Dir: p.Dir, Sys: new(syscall.SysProcAttr)}
 	if p.SysProcAttr != nil {
 		*attr.Sys = *p.SysProcAttr
@@ -215,12 +229,12 @@ func (p *Process) execute(socket, crash int, stderr *os.File) (*child, error) {
 			return nil, err
 		}
 	}
-	files, done, err := p.standardFiles(stderr)
+	files, done, err := p.standardFiles(had, stderr)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	argv := os.Args
+	argv := had.args
 	if len(argv) == 0 {
 		argv = []string{mainName}
 	}
@@ -237,7 +251,7 @@ func (p *Process) execute(socket, crash int, stderr *os.File) (*child, error) {
 }
 
 // standardFiles returns what the child gets as its first three descriptors, until done is called.
-func (p *Process) standardFiles(stderr *os.File) (files []*os.File, done func(), err error) {
+func (p *Process) standardFiles(had std, stderr *os.File) (files []*os.File, done func(), err error) {
 	var opened []*os.File
 	done = func() {
 		for _, f := range opened {
@@ -250,7 +264,7 @@ func (p *Process) standardFiles(stderr *os.File) (files []*os.File, done func(),
 	}
 	opened = append(opened, null)
 	files = []*os.File{p.Stdin, p.Stdout, stderr}
-	for i, own := range []*os.File{null, os.Stdout, os.Stderr} {
+	for i, own := range []*os.File{null, had.stdout, had.stderr} {
 		if files[i] == nil && !usable(own) {
 			own = null // a program that has closed its output has children without
 		}

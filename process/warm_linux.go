@@ -1,6 +1,7 @@
 package process
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -26,11 +27,16 @@ import (
 //	                                    …
 //
 // "taken" is what makes it certain that a child which died before it had the job is not the one that Start returns: one that
-// was killed a moment ago still takes what is written to its socket. A child that says nothing for takenTime
-// is stopped, or the machine has no time for it; it will run when it can, as any process that was started.
+// was killed a moment ago still takes what is written to its socket. It takes some 50 µs. A child that is stopped says nothing, so that Start
+// does not wait for it: it will run when it can, as any process that was started.
 
-// takenTime is how long Start waits for a child to say that it has its job. It takes some 50 µs.
-const takenTime = 5 * time.Millisecond
+const (
+	// takenLook is after what time without an answer Start looks what is the matter with the child.
+	takenLook = 5 * time.Millisecond
+
+	// takenTime is when it gives up, for whatever reason: a debugger, a cgroup that is frozen.
+	takenTime = time.Second
+)
 
 // errNotTaken says that a child died before it took its job.
 var errNotTaken = errors.New("the child died before it took its job")
@@ -50,16 +56,16 @@ type warmChild struct {
 }
 
 // executeWarm executes a child that has no job yet, and puts it into the stock.
-func executeWarm(s *stock) (*warmChild, error) {
+func executeWarm(s *stock, now *circumstances) (*warmChild, error) {
 	w := &warmChild{
-		began:   circumstancesNow(),
+		began:   now,
 		settled: make(chan struct{}),
 		quiet:   make(chan struct{}),
 		verdict: make(chan *Process, 1),
 		gone:    make(chan struct{}),
 	}
 	var err error
-	w.launched, err = launch(new(Process).executePlainly, func(conn *wire.Conn) error {
+	w.launched, err = launch(now.execute(nil), func(conn *wire.Conn) error {
 		return conn.WriteFrame(noJobYet, nil)
 	})
 	if err != nil {
@@ -106,10 +112,8 @@ func (w *warmChild) handOver(header jobHeader, parts []*handover.Message, ready 
 		// is executed now would.
 		return nil
 	}
-	w.conn.SetReadDeadline(time.Now().Add(takenTime))
-	frame, fds, err := w.conn.ReadFrame(maxFrame)
+	frame, fds, err := w.answer()
 	defer closeAll(fds)
-	w.conn.SetReadDeadline(time.Time{})
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil
@@ -126,6 +130,29 @@ func (w *warmChild) handOver(header jobHeader, parts []*handover.Message, ready 
 	return nil
 }
 
+// answer waits for what the child says of its job.
+func (w *warmChild) answer() (frame []byte, fds []int, err error) {
+	defer w.conn.SetReadDeadline(time.Time{})
+	for begin := time.Now(); ; {
+		w.conn.SetReadDeadline(time.Now().Add(takenLook))
+		frame, fds, err = w.conn.ReadFrame(maxFrame)
+		if !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(begin) > takenTime || isStopped(w.child.pid) {
+			return frame, fds, err
+		}
+	}
+}
+
+// isStopped reports whether a child of ours was stopped by a signal, or by a debugger.
+func isStopped(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	// "pid (name) state": the name may have anything in it.
+	_, state, ok := bytes.Cut(stat[max(0, bytes.LastIndexByte(stat, ')')):], []byte(") "))
+	return ok && len(state) > 0 && (state[0] == 'T' || state[0] == 't')
+}
+
 // startWarm starts p by the method forkserver. The child is to be told that it becomes p, unless it is nil: then one was
 // executed for the job. args stays the caller's.
 func (p *Process) startWarm(header jobHeader, args *handover.Message, stderr *os.File) (launched, *warmChild, error) {
@@ -137,7 +164,8 @@ func (p *Process) startWarm(header jobHeader, args *handover.Message, stderr *os
 	parts := []*handover.Message{args, adjustments}
 
 	// These are to hold when Start returns, so that the child must be able to say that they do.
-	w, err := warm.give(header, parts, a.setsid || a.setpgid)
+	now := circumstancesNow(stdNow())
+	w, err := warm.give(header, parts, now, a.setsid || a.setpgid)
 	if err != nil {
 		return launched{}, nil, err
 	}
@@ -145,9 +173,9 @@ func (p *Process) startWarm(header jobHeader, args *handover.Message, stderr *os
 	if w != nil {
 		l = w.launched
 	} else {
-		plain := Process{SysProcAttr: a.attributesForExec()}
+		attr := a.attributesForExec()
 		adjustments.Data = a.encode()
-		l, err = launch(plain.executePlainly, func(conn *wire.Conn) error { return sendJob(conn, header, parts) })
+		l, err = launch(now.execute(attr), func(conn *wire.Conn) error { return sendJob(conn, header, parts) })
 		if err != nil {
 			return l, nil, err
 		}
@@ -156,11 +184,6 @@ func (p *Process) startWarm(header jobHeader, args *handover.Message, stderr *os
 		*p.SysProcAttr.PidFD = l.child.dupPidfd()
 	}
 	return l, w, nil
-}
-
-// executePlainly executes a child as this process is now.
-func (p *Process) executePlainly(socket, crash int) (*child, error) {
-	return p.execute(socket, crash, nil)
 }
 
 // become says whose it is. That must be in the family by then.

@@ -27,6 +27,7 @@ type stock struct {
 	hurry    chan struct{} // wakes the goroutine from its pause, if it has room
 	waiting  []chan error  // of fillAndWait
 	lastUse  time.Time     // when the last child was taken
+	std      std           // at the last use
 	begun    bool          // somebody wants children to be ready
 	idle     *time.Timer   // MaxIdle
 	stopped  bool          // the process is about to exit
@@ -82,7 +83,8 @@ func (s *stock) growLocked() {
 }
 
 // useLocked says that somebody uses the stock.
-func (s *stock) useLocked() {
+func (s *stock) useLocked(std std) {
+	s.std = std
 	s.begun = true
 	s.lastUse = time.Now()
 	s.armLocked()
@@ -153,23 +155,23 @@ func (s *stock) take(now *circumstances, needReady bool) (w *warmChild, ready bo
 		}
 	}
 	if taken != nil {
+		ready = taken.ready
 		s.removeLocked([]*warmChild{taken})
 	}
-	if taken == nil || !taken.ready {
+	if !ready {
 		s.growLocked()
 	}
 	s.removeLocked(stale)
-	s.useLocked()
+	s.useLocked(now.std)
 	s.mu.Unlock()
 	letGo(stale)
-	return taken, taken != nil && taken.ready
+	return taken, ready
 }
 
 // give gives the job to a child, and if needed only to one that is ready. The child must be told whose it becomes (warmChild.become). It
 // is nil if there is none. The messages stay the caller's.
-func (s *stock) give(header jobHeader, parts []*handover.Message, needReady bool) (*warmChild, error) {
+func (s *stock) give(header jobHeader, parts []*handover.Message, now *circumstances, needReady bool) (*warmChild, error) {
 	defer s.fill()
-	now := circumstancesNow()
 	for {
 		w, ready := s.take(now, needReady)
 		if w == nil {
@@ -189,7 +191,7 @@ func (s *stock) give(header jobHeader, parts []*handover.Message, needReady bool
 // warmUp begins to make children ready.
 func (s *stock) warmUp() {
 	s.mu.Lock()
-	s.useLocked()
+	s.useLocked(stdNow())
 	s.mu.Unlock()
 	s.fill()
 }
@@ -235,6 +237,7 @@ func (s *stock) refill() {
 			s.mu.Unlock()
 			return
 		}
+		std := s.std
 		pause := time.Duration(0)
 		if !s.urgentLocked() {
 			pause = quiet - time.Since(s.lastUse)
@@ -249,7 +252,7 @@ func (s *stock) refill() {
 			}
 			continue
 		}
-		w, err := executeWarm(s)
+		w, err := executeWarm(s, circumstancesNow(std))
 		if err == nil {
 			<-w.settled
 			err = w.died
