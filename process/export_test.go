@@ -3,8 +3,8 @@
 package process
 
 import (
-	"slices"
 	"syscall"
+	"time"
 )
 
 // ReadyPIDs are the children that wait for a job.
@@ -35,15 +35,14 @@ func SignalReady(sig syscall.Signal, all bool) (pids []int) {
 
 // DropReady lets all children go that wait for a job, and returns when they are gone.
 func DropReady() {
-	warm.mu.Lock()
-	all := slices.Clone(warm.children)
-	warm.mu.Unlock()
 	SetForkServer(ForkServerOptions{Warm: -1})
-	for _, w := range all {
-		select {
-		case <-w.gone:
-		case p := <-w.verdict: // somebody's
-			w.verdict <- p
+	for {
+		warm.mu.Lock()
+		busy := warm.filling || warm.nobodys > 0
+		warm.mu.Unlock()
+		if !busy {
+			return
 		}
+		time.Sleep(time.Millisecond)
 	}
 }

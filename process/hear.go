@@ -24,12 +24,15 @@ func (e *SignalError) Error() string {
 // stopSignals are the signals that end a function's ctx, a bit for each. SIGTERM and SIGXCPU do so in any case.
 type stopSignals uint64
 
+// usualStops are those of a process for which nothing else was said.
+const usualStops stopSignals = 1 << (syscall.SIGINT - 1)
+
 func (s stopSignals) has(sig syscall.Signal) bool { return s&(1<<(sig-1)) != 0 }
 
 // newStopSignals makes sense of Process.StopSignals.
 func newStopSignals(list []os.Signal) (stopSignals, error) {
 	if list == nil {
-		return 1 << (syscall.SIGINT - 1), nil
+		return usualStops, nil
 	}
 	var s stopSignals
 	for _, sig := range list {
@@ -51,6 +54,7 @@ var early = listenEarly()
 
 type listener struct {
 	functions chan function // once there is one
+	listening chan struct{} // closed when those signals are heard that all children hear
 }
 
 // A function is what a listener has to know of the function that runs.
@@ -66,7 +70,7 @@ func listenEarly() *listener {
 	if control < 0 {
 		return nil
 	}
-	l := &listener{make(chan function, 1)}
+	l := &listener{make(chan function, 1), make(chan struct{})}
 	go l.run()
 	return l
 }
@@ -75,6 +79,9 @@ func listenEarly() *listener {
 func (l *listener) deliver(cancel context.CancelCauseFunc, h *jobHeader) (heard <-chan struct{}) {
 	f := function{cancel: cancel, grace: h.Grace, stop: h.Stop, heard: make(chan struct{})}
 	l.functions <- f
+	if f.stop == usualStops {
+		return l.listening // there is nothing to be done; a child that waited for its job need not wait for this as well
+	}
 	return f.heard
 }
 
@@ -87,6 +94,7 @@ func (l *listener) run() {
 	} else {
 		signal.Notify(signals, syscall.SIGTERM, syscall.SIGXCPU, syscall.SIGINT)
 	}
+	close(l.listening)
 	var f function
 	for f.cancel == nil {
 		select {

@@ -187,7 +187,10 @@ func (p *Process) startWarm(header jobHeader, args *handover.Message, stderr *os
 }
 
 // become says whose it is. That must be in the family by then.
-func (w *warmChild) become(p *Process) { w.verdict <- p }
+func (w *warmChild) become(p *Process) {
+	w.verdict <- p
+	warm.passes()
+}
 
 // letGo ends a child that is not in the stock any more and has no job. It is killed, which ends one that is stopped as well.
 func (w *warmChild) letGo() {
@@ -209,6 +212,7 @@ func (w *warmChild) collect(s *stock) {
 		unix.Close(w.crash)
 		w.child.release()
 		close(w.gone)
+		s.passes()
 		return
 	}
 	w.conn.Control(func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RD) })

@@ -23,6 +23,7 @@ type stock struct {
 	options  ForkServerOptions
 	children []*warmChild  // the oldest first; those that are ready stand before those that are not
 	grown    int           // what a zero Warm stands for
+	nobodys  int           // children that are no Process's, those included that are about to end
 	filling  bool          // there is the goroutine
 	hurry    chan struct{} // wakes the goroutine from its pause, if it has room
 	waiting  []chan error  // of fillAndWait
@@ -271,12 +272,20 @@ func (s *stock) refill() {
 func (s *stock) put(w *warmChild) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stopped {
+	s.nobodys++
+	if len(s.children) >= s.targetLocked() {
 		w.settleLocked()
 		return false
 	}
 	s.children = append(s.children, w)
 	return true
+}
+
+// passes says that a child has ended, or is a Process's.
+func (s *stock) passes() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nobodys--
 }
 
 // drop removes a child that has ended, and reports whether it was there.
