@@ -4,9 +4,10 @@
 // say: the two talk over a socket that has no name, and what arrives on it is checked all the same.
 //
 // When a child dies, however it dies, Join returns within moments, with an [*ExitError] that tells how: its error,
-// its panic with the stack, its exit code, its signal. When a parent dies, by kill -9 included, the kernel closes
-// its end of the sockets, and its children end at once, their children in turn; [Process.Detach] opts out. At its
-// normal exit [Main] waits for children, and stops those that are daemons.
+// its panic with the stack, the Go runtime's fatal error, its exit code, its signal, and whether it went beyond a
+// limit. When a parent dies, by kill -9 included, the kernel closes its end of the sockets, and its children end at
+// once, their children in turn; [Process.Detach] opts out. At its normal exit [Main] waits for children, and stops
+// those that are daemons.
 //
 // A Process has nothing to close: what it holds of the system is given back when the child has ended, whether or not anybody
 // calls Join, and no zombie is left. [Process.Close] makes a handle unusable, so that later use of it is noticed.

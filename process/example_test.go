@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
+	"runtime"
 
 	"github.com/go-multiproc/multiproc/process"
 )
@@ -89,4 +91,62 @@ func ExampleInherit() {
 	// spawn [default]
 	// fork [verbose]
 	// parent [verbose]
+}
+
+// In the child, the default logger sends its records to the parent.
+var worker = process.Register(func(ctx context.Context, files []string) error {
+	slog.SetDefault(slog.New(process.LogHandler()))
+	for _, f := range files {
+		slog.Info("done", "file", f)
+	}
+	return nil
+})
+
+func ExampleLogHandler() {
+	// The time and the process's id differ each time.
+	simple := func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey || a.Key == "pid" {
+			return slog.Attr{}
+		}
+		return a
+	}
+	p := process.New(worker, []string{"one.txt", "two.txt"})
+	p.Name = "worker-1"
+	p.Log = slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: simple})
+	if err := p.Start(); err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := p.Join(context.Background()); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// level=INFO msg=done process=worker-1 file=one.txt
+	// level=INFO msg=done process=worker-1 file=two.txt
+}
+
+var holdTooMuch = process.Register(func(ctx context.Context, mib int) error {
+	var all [][]byte
+	for range mib {
+		all = append(all, make([]byte, 1<<20))
+	}
+	<-ctx.Done()
+	runtime.KeepAlive(all)
+	return nil
+})
+
+func ExampleLimits() {
+	p := process.New(holdTooMuch, 100)
+	p.Limits.Memory = 64 << 20
+	p.Stderr, _ = os.Open(os.DevNull)
+	if err := p.Start(); err != nil {
+		fmt.Println(err)
+		return
+	}
+	var exit *process.ExitError
+	if errors.As(p.Join(context.Background()), &exit) {
+		fmt.Println("beyond its memory limit:", exit.MemoryKill)
+	}
+	// Output:
+	// beyond its memory limit: true
 }

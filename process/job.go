@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -59,6 +60,10 @@ type jobHeader struct {
 	Limits  Limits
 	Grace   time.Duration // below zero there is no end to it
 	Stop    stopSignals
+
+	Log       bool       // the next descriptor is the log socket
+	LogLevel  slog.Level // the least that the parent handles
+	logSocket int        // in the parent
 }
 
 // A part is one message of package handover: so many bytes, so many descriptors.
@@ -84,6 +89,8 @@ func (h *jobHeader) encode() []byte {
 	h.Limits.encode(&e)
 	e.number(int(h.Grace))
 	e.unsigned(uint64(h.Stop))
+	e.flag(h.Log)
+	e.number(int(h.LogLevel))
 	e.number(len(h.Parts))
 	for _, p := range h.Parts {
 		e.number(p.Bytes)
@@ -113,6 +120,8 @@ func (h *jobHeader) decode(frame []byte) (rest []byte, err error) {
 	h.Limits.decode(&d)
 	h.Grace = time.Duration(d.number())
 	h.Stop = stopSignals(d.unsigned())
+	h.Log = d.flag()
+	h.LogLevel = slog.Level(d.number())
 	for n := d.number(); n > 0 && d.err == nil; n-- { // the count is not believed: each part takes its bytes
 		h.Parts = append(h.Parts, part{d.number(), d.number()})
 	}
@@ -140,6 +149,7 @@ type job struct {
 	header jobHeader
 	data   [][]byte
 	fds    [][]int
+	log    int    // the log socket, if the header says that there is one
 	free   func() // gives back the memory of data
 }
 
@@ -147,6 +157,9 @@ type job struct {
 func sendJob(conn *wire.Conn, header jobHeader, parts []*handover.Message) error {
 	size := 0
 	var fds []int
+	if header.Log {
+		fds = append(fds, header.logSocket)
+	}
 	for _, m := range parts {
 		header.Parts = append(header.Parts, part{len(m.Data), len(m.FDs)})
 		size += len(m.Data)
@@ -218,6 +231,12 @@ func parseJob(frame []byte, fds []int) (*job, error) {
 			return nil, errors.New("the descriptor of the arguments is missing")
 		}
 		memfds, fds = fds[:1], fds[1:]
+	}
+	if h.Log {
+		if len(fds) == 0 {
+			return nil, errors.New("the descriptor of the log socket is missing")
+		}
+		j.log, fds = fds[0], fds[1:]
 	}
 	// Check before anything is mapped.
 	var size, count int
@@ -373,10 +392,12 @@ func parseResult(frame []byte, fds []int) (result, error) {
 }
 
 // shorten cuts the middle out of a text that is too long.
-func shorten(s string) string {
-	if len(s) <= maxText {
+func shorten(s string) string { return shortenTo(s, maxText) }
+
+func shortenTo(s string, most int) string {
+	if len(s) <= most {
 		return s
 	}
-	const half = maxText/2 - 64
+	half := most/2 - 64
 	return s[:half] + fmt.Sprintf("\n… %d bytes left out …\n", len(s)-2*half) + s[len(s)-half:]
 }

@@ -106,6 +106,9 @@ func FuzzJob(f *testing.F) {
 		}
 		functions.find(j.header.Func)
 		j.free()
+		if j.header.Log {
+			unix.Close(j.log)
+		}
 		for i := range j.fds {
 			for _, fd := range j.takeFDs(i) {
 				if !isOpen(fd) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -72,6 +73,12 @@ type Process struct {
 	// any more when this process has ended. Start refuses it together with Detach.
 	CaptureStderr bool
 
+	// Log handles the records that the child logs through [LogHandler], with its name and id added as the attributes "process" and
+	// "pid". It is called on a goroutine of its own for each child, for one record after the other, and a panic in it is this
+	// program's. Join returns when what the child wrote before its end is handled, so that a handler must not wait for that. Nil is none: the child's
+	// records are its own business.
+	Log slog.Handler
+
 	// SysProcAttr is for everything else that the kernel can do at a process's start: credentials, namespaces, a
 	// session of its own. Start does not change it, except that it fills *PidFD if there is one, with a descriptor
 	// that the caller owns. Pdeathsig is rarely what one wants: it is tied to the parent's thread, and children
@@ -104,6 +111,7 @@ type Process struct {
 	settings started     // what Start read of the fields
 
 	capture *capture    // of its standard error, nil if there is none
+	logs    *logSink    // of its records, nil if there is none
 	killed  atomic.Bool // by this process
 
 	done  chan struct{} // closed when the child has ended and been collected; the following is set before

@@ -114,6 +114,18 @@ func (p *Process) startLocked() error {
 	if errs != nil {
 		defer stderr.Close()
 	}
+	var logs *logSink
+	if p.Log != nil {
+		var socket int
+		if logs, socket, err = newLogSink(p.Log); err != nil {
+			if errs != nil {
+				errs.close()
+			}
+			return err
+		}
+		defer unix.Close(socket)
+		header.Log, header.LogLevel, header.logSocket = true, leastLevel(p.Log), socket
+	}
 	family.starting.RLock()
 	defer family.starting.RUnlock()
 	var l launched
@@ -129,10 +141,16 @@ func (p *Process) startLocked() error {
 		if errs != nil {
 			errs.close()
 		}
+		if logs != nil {
+			logs.conn.Close()
+		}
 		return err
 	}
 	if errs != nil {
 		go errs.run()
+	}
+	if logs != nil {
+		go logs.run()
 	}
 	for _, m := range parts {
 		m.Sent()
@@ -140,7 +158,7 @@ func (p *Process) startLocked() error {
 	if early != nil {
 		s.deaf = early.began.deaf || !stop.has(syscall.SIGINT)
 	}
-	p.child, p.control, p.crash, p.capture, p.settings = l.child, l.conn, l.crash, errs, s
+	p.child, p.control, p.crash, p.capture, p.logs, p.settings = l.child, l.conn, l.crash, errs, logs, s
 	p.args = nil // which may be much
 	family.add(p)
 	if early != nil {
@@ -377,6 +395,9 @@ func (p *Process) collected(status syscall.WaitStatus, cpu time.Duration, waitEr
 	var stderr string
 	if p.capture != nil {
 		stderr = p.capture.settle()
+	}
+	if p.logs != nil {
+		p.logs.settle()
 	}
 	crashed := parseCrash(readCrashFile(p.crash))
 	crashed.readWording(stderr)
