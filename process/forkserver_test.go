@@ -33,10 +33,10 @@ func forkServer(t *testing.T, n int) {
 		mustSet(t, process.Spawn)
 	})
 	mustSet(t, process.ForkServer)
-	warmUp(t)
+	mustWarmUp(t)
 }
 
-func warmUp(t *testing.T) {
+func mustWarmUp(t *testing.T) {
 	t.Helper()
 	if err := process.WarmUp(within(t)); err != nil {
 		t.Fatal(err)
@@ -83,7 +83,7 @@ func TestForkServerUsesWhatIsReady(t *testing.T) {
 			t.Errorf("the child is %d, and says it is %d; ready were %v", p.PID(), pid, ready)
 		}
 		ready = slices.DeleteFunc(ready, func(r int) bool { return r == pid })
-		warmUp(t)
+		mustWarmUp(t)
 	}
 	if n := len(process.ReadyPIDs()); n != 3 {
 		t.Errorf("%d children are ready in the end, want 3", n)
@@ -111,7 +111,7 @@ func TestReadyChildKilledBeforeStart(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			forkServer(t, 2)
 			for range n {
-				warmUp(t)
+				mustWarmUp(t)
 				killed := process.SignalReady(syscall.SIGKILL, test.all)
 				if _, pid := askPID(t); slices.Contains(killed, pid) {
 					t.Errorf("%d was killed, and has answered", pid)
@@ -173,7 +173,7 @@ func TestReadyChildStopped(t *testing.T) {
 	continueStopped(t, p)
 	join(t, p)
 
-	warmUp(t)
+	mustWarmUp(t)
 	process.SignalReady(syscall.SIGSTOP, true)
 	p = start(t, stay, struct{}{})
 	if err := p.Kill(); err != nil {
@@ -190,7 +190,7 @@ func TestSignalsToReadyChildren(t *testing.T) {
 	const n = 20
 	spared := 0
 	for range n {
-		warmUp(t)
+		mustWarmUp(t)
 		before := process.SignalReady(syscall.SIGINT, true)
 		p := start(t, nothing, struct{}{})
 		// On a busy machine a child may see the signal when it has a job already. It cannot know then that it came before.
@@ -206,7 +206,7 @@ func TestSignalsToReadyChildren(t *testing.T) {
 	if spared < n/2 {
 		t.Errorf("%d of %d jobs were done by a child that was interrupted before", spared, n)
 	}
-	warmUp(t)
+	mustWarmUp(t)
 	told := process.SignalReady(syscall.SIGTERM, true)
 	waitUntil(t, "they are replaced", func() bool {
 		now := process.ReadyPIDs()
@@ -340,7 +340,7 @@ func TestForkServerFollowsItsParent(t *testing.T) {
 		if got, want := run(t, tellSurroundings, struct{}{}), "hello elsewhere, hello elsewhere\n"; got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
-		warmUp(t)
+		mustWarmUp(t)
 	}
 
 	r, w, err := os.Pipe()
@@ -458,7 +458,7 @@ func TestIdleChildrenAreLetGo(t *testing.T) {
 	}
 	process.SetForkServer(process.ForkServerOptions{Warm: 2})
 	askPID(t)
-	warmUp(t)
+	mustWarmUp(t)
 }
 
 // Children that end before they are ready are not executed over and over again.
@@ -475,7 +475,7 @@ func TestChildrenThatEndBeforeTheyAreReady(t *testing.T) {
 	}
 	os.Unsetenv(endEarlyMarker)
 	askPID(t)
-	warmUp(t)
+	mustWarmUp(t)
 }
 
 // endEarlyMarker makes a process exit in its initialisation.

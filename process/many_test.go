@@ -174,7 +174,7 @@ func settledStock(ctx context.Context, before *holdings) (h holdings, err error)
 	// several mappings of one. What is lost with each child adds up to more.
 	const memory, anonymous = 2 << 10, 50
 	for end := time.Now().Add(deadline); ; time.Sleep(10 * time.Millisecond) {
-		if err := warmUp(ctx); err != nil {
+		if err := stockUp(ctx); err != nil {
 			return h, err
 		}
 		if h, err = takeStock(); err != nil {
@@ -197,8 +197,8 @@ var waitsAtGate = process.Register(func(_ context.Context, gate *os.File) error 
 	return err
 })
 
-// warmUp waits, in a program, until as many children are ready as there are to be.
-func warmUp(ctx context.Context) error {
+// stockUp waits, in a program, until as many children are ready as there are to be.
+func stockUp(ctx context.Context) error {
 	if strings.HasPrefix(os.Getenv(wayMarker), process.ForkServer.String()) {
 		return process.WarmUp(ctx)
 	}
