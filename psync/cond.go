@@ -91,6 +91,8 @@ type Cond struct {
 	g    *guard.Guard
 	kind string // of the guard
 	at   spot
+	// abandoned asks the lock whether it is, if it can tell; else nil.
+	abandoned func() bool
 
 	closed atomic.Bool
 	once   sync.Once // around retiring
@@ -108,6 +110,9 @@ func (c *Cond) stand(p spot, kind string, guardOf func(off int) (*guard.Guard, e
 	}
 	c.at, c.kind, c.g, c.c = p, kind, g, cond.At(p.h.Mapping(), p.off)
 	c.c.Use()
+	if l, ok := g.User.(interface{ abandoned() bool }); ok {
+		c.abandoned = l.abandoned
+	}
 	if p.placed && kind == guard.Own {
 		p.h.Part(p.off, lock.Inner(p.h, p.meta()+condLock))
 	}
@@ -225,11 +230,7 @@ func (c *Cond) Wait(ctx context.Context) error {
 		c.c.Withdraw(w)
 		return err
 	}
-	wait := cond.Context{Context: ctx, Handle: c.at.h}
-	if m, ok := l.(interface{ abandoned() bool }); ok {
-		wait.Wake = m.abandoned
-	}
-	err = c.c.Await(wait, w)
+	err = c.c.Await(cond.Context{Context: ctx, Handle: c.at.h, Wake: c.abandoned}, w)
 	lockErr := relock(l)
 	runtime.KeepAlive(c)
 	switch {

@@ -42,7 +42,8 @@ type Cond struct {
 	epoch     int               // counts the records that this process has left
 	first     *Waiter           // those who wait, in their order; the first one leads
 	last      *Waiter
-	asked     int // the record to ask after first
+	spare     *Waiter // what is left of the last wait; may be nil
+	asked     int     // the record to ask after first
 	suspended bool
 	users     int // handles
 }
@@ -89,7 +90,7 @@ func (c *Cond) registerLocked() error {
 				continue
 			}
 			crash.At("cond.registered")
-			c.mine, c.count = r, eventcount.New(r.Sleep, c.token)
+			c.own(i)
 			return nil
 		}
 		for i := range c.records {
@@ -97,6 +98,12 @@ func (c *Cond) registerLocked() error {
 		}
 	}
 	return fmt.Errorf("psync: more than %d processes wait on one Cond", c.records)
+}
+
+// own makes record i, whose owner this process is, the one that it uses.
+func (c *Cond) own(i int) {
+	c.mine = c.record(i)
+	c.count = eventcount.New(c.mine.Sleep, c.token)
 }
 
 // Signal wakes one goroutine that waits, if there is one.
@@ -127,7 +134,6 @@ func (c *Cond) Broadcast() {
 // signal signals up to n of those who wait at r. It reports whether there was one.
 func (c *Cond) signal(r Record, n int) bool {
 	for {
-		mem.Mark("cond.signal", uint64(n))
 		v := r.counts()
 		if v.waiting() == 0 {
 			return false

@@ -20,13 +20,43 @@ type Context struct {
 	Wake func() bool
 }
 
-// A Waiter is a goroutine that waits, from Enter to the end of Await.
+// A Waiter is a goroutine that waits, from Enter to the end of Await or Withdraw.
 type Waiter struct {
-	record     Record
-	epoch      int
-	ready      chan struct{} // has room for one: it was signalled, or leads now
-	signalled  atomic.Bool
+	ctx       Context
+	want      eventcount.Wanted // made once, and used again
+	record    Record
+	epoch     int
+	signalled atomic.Bool
+	ready     chan struct{} // has room for one: it was signalled, or leads now
+
 	prev, next *Waiter // protected by Cond.mu
+}
+
+// newWaiterLocked makes a Waiter, or takes the one that is left from last time.
+func (c *Cond) newWaiterLocked() *Waiter {
+	w := c.spare
+	c.spare = nil
+	if w == nil {
+		w = &Waiter{ready: make(chan struct{}, 1)}
+		w.want.Try = func() (bool, error) { return c.take(w), nil }
+		w.want.Dead = func() { c.slice(w) }
+	}
+	w.record, w.epoch = c.mine, c.epoch
+	return w
+}
+
+// finish ends w, and keeps it for the next wait.
+func (c *Cond) finish(w *Waiter) {
+	w.ctx, w.want.Handle = Context{}, nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	// Whoever signalled w did so under c.mu, and is through with it.
+	w.signalled.Store(false)
+	select {
+	case <-w.ready:
+	default:
+	}
+	c.spare = w
 }
 
 func (w *Waiter) wake() {
@@ -54,7 +84,7 @@ func (c *Cond) Enter() (*Waiter, error) {
 		}
 	}
 	crash.At("cond.counted")
-	w := &Waiter{record: c.mine, epoch: c.epoch, ready: make(chan struct{}, 1)}
+	w := c.newWaiterLocked()
 	if c.last == nil {
 		c.first = w
 	} else {
@@ -65,8 +95,10 @@ func (c *Cond) Enter() (*Waiter, error) {
 }
 
 // Await waits until w was signalled, or for another reason to end: ctx's error,
-// seg.ErrClosed. Then w does not wait any more.
+// seg.ErrClosed. Then w is no more.
 func (c *Cond) Await(ctx Context, w *Waiter) error {
+	defer c.finish(w)
+	w.ctx, w.want.Handle = ctx, ctx.Handle
 	for {
 		if w.signalled.Load() {
 			return nil
@@ -75,12 +107,7 @@ func (c *Cond) Await(ctx Context, w *Waiter) error {
 			return c.giveUp(w, seg.ErrClosed)
 		}
 		if count := c.leads(w); count != nil {
-			err := count.Wait(ctx, eventcount.Wanted{
-				Try:    func() (bool, error) { return c.take(w), nil },
-				Dead:   func() { c.slice(ctx, w) },
-				Handle: ctx.Handle,
-			})
-			if err != nil {
+			if err := count.Wait(ctx, w.want); err != nil {
 				return c.giveUp(w, err)
 			}
 			return nil
@@ -92,9 +119,9 @@ func (c *Cond) Await(ctx Context, w *Waiter) error {
 }
 
 // slice is what there is to do at the end of a slice.
-func (c *Cond) slice(ctx Context, w *Waiter) {
+func (c *Cond) slice(w *Waiter) {
 	c.search()
-	if ctx.Wake != nil && ctx.Wake() {
+	if w.ctx.Wake != nil && w.ctx.Wake() {
 		c.signal(w.record, maxNumber)
 	}
 }
@@ -165,7 +192,6 @@ func (c *Cond) giveUp(w *Waiter, why error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
-		mem.Mark("cond.giveup")
 		if w.signalled.Load() {
 			return nil
 		}
@@ -187,6 +213,7 @@ func (c *Cond) giveUp(w *Waiter, why error) error {
 
 // Withdraw undoes Enter, for a caller that can not wait after all.
 func (c *Cond) Withdraw(w *Waiter) {
+	defer c.finish(w)
 	if c.giveUp(w, errWithdrawn) == nil {
 		c.Signal() // it was not for this one
 	}
