@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// A Method is a way to start a child. In all of them the child is this program, executed anew: Go cannot fork. What differs is
-// which state crosses.
+// A Method is a way to start a child. In all of them the child is this program, executed anew: Go cannot fork, for which
+// docs/processes.md has the reason. What differs is which state crosses.
 type Method int
 
 const (
