@@ -256,3 +256,69 @@ func TestTakingOverNothing(t *testing.T) {
 		t.Errorf("taking over zeros: %v", err)
 	}
 }
+
+// All that one program shares, in one segment: what a process that dies has of it comes
+// back, as it does where each object has a segment of its own.
+func TestPlacedTogether(t *testing.T) {
+	semaphoreAt, rwmutexAt := psync.MutexSize, psync.MutexSize+psync.SemaphoreSize(2)
+	s := newSegment(t, rwmutexAt+psync.RWMutexSize)
+	sem, err := psync.SemaphoreAt(s, semaphoreAt, 2)
+	verify.Must(t, err)
+	rw, err := psync.RWMutexAt(s, rwmutexAt)
+	verify.Must(t, err)
+	verify.Must(t, s.Close()) // they have holds of their own
+	ctx := soon(t)
+
+	p, q := permitHelper(t, sem), rwHelper(t, rw)
+	asked(t, p, "acquire", "acquire <nil>")
+	asked(t, q, "rlock", "rlock <nil>")
+	verify.Must(t, sem.Acquire(ctx))
+	verify.Must(t, rw.RLock(ctx))
+	if err := sem.Close(); !errors.Is(err, psync.ErrHeld) {
+		t.Errorf("closing a placed Semaphore with a permit: %v", err)
+	}
+	if err := rw.Close(); !errors.Is(err, psync.ErrHeld) {
+		t.Errorf("closing a placed RWMutex while reading: %v", err)
+	}
+	verify.Must(t, rw.RUnlock())
+	again := verify.Blocks(t, "Acquire", func() error { return sem.Acquire(ctx) })
+	write := verify.Blocks(t, "Lock", func() error { return rw.Lock(ctx) })
+	p.Kill()
+	q.Kill()
+	verify.Must(t, again())
+	verify.Must(t, write())
+	if err := rw.Close(); !errors.Is(err, psync.ErrHeld) {
+		t.Errorf("closing a placed RWMutex while writing: %v", err)
+	}
+	verify.Must(t, rw.Unlock())
+	for range 2 {
+		verify.Must(t, sem.Release())
+	}
+	permits(t, sem, 2)
+	verify.Must(t, sem.Close())
+	verify.Must(t, rw.Close())
+}
+
+// Two handles to a placed object: the one that is left can still release what was acquired
+// through the other.
+func TestOneOfTwoHandles(t *testing.T) {
+	s := newSegment(t, psync.SemaphoreSize(1))
+	a, err := psync.SemaphoreAt(s, 0, 1)
+	verify.Must(t, err)
+	b, err := psync.SemaphoreAt(s, 0, 1)
+	verify.Must(t, err)
+	verify.Must(t, a.Acquire(t.Context()))
+	wait := verify.Blocks(t, "Acquire", func() error { return a.Acquire(t.Context()) })
+	verify.Must(t, a.Close())
+	if err := wait(); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("Acquire while it is closed: %v", err)
+	}
+	verify.Must(t, b.Release())
+	verify.Must(t, b.Close())
+	permits(t, func() *psync.Semaphore {
+		c, err := psync.SemaphoreAt(s, 0, 1)
+		verify.Must(t, err)
+		t.Cleanup(func() { c.Close() })
+		return c
+	}(), 1)
+}

@@ -577,7 +577,7 @@ func TestRWMutexIsFair(t *testing.T) {
 				ps = append(ps, l.start(t, c.writes, 3))
 			}
 			var times []time.Duration
-			for range 30 {
+			for range 19 { // few enough for the median to be judged: who is inside may lose its CPU there
 				start := time.Now()
 				verify.Must(t, c.f(l, soon(t)))
 				times = append(times, time.Since(start))

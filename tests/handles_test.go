@@ -27,6 +27,8 @@ type parcel struct {
 		Segments []*shm.Segment
 		Mutex    *psync.Mutex
 		FileLock *psync.FileLock
+		Permits  *psync.Semaphore
+		RWMutex  *psync.RWMutex
 	}
 	Nothing *value.Value[int64] // a nil handle stays nil
 	Reply   *pipe.Conn
@@ -66,6 +68,15 @@ var unpack = process.Register(func(ctx context.Context, p parcel) error {
 	}
 	if ok, err := p.Crate.FileLock.TryLock(); err != nil || ok {
 		return fmt.Errorf("TryLock of the file lock that the parent holds: %t, %w", ok, err)
+	}
+	if ok, err := p.Crate.Permits.TryAcquire(); err != nil || ok {
+		return fmt.Errorf("TryAcquire of the permit that the parent has: %t, %w", ok, err)
+	}
+	if ok, err := p.Crate.RWMutex.TryLock(); err != nil || ok {
+		return fmt.Errorf("TryLock of what the parent reads: %t, %w", ok, err)
+	}
+	if err := errors.Join(p.Crate.RWMutex.RLock(ctx), p.Crate.RWMutex.RUnlock()); err != nil {
+		return err
 	}
 	if err := r.Dict.Set(ctx, "answer", 42); err != nil {
 		return err
@@ -127,6 +138,16 @@ func testHandles(t *testing.T, method process.Method) {
 	p.Crate.Segments = []*shm.Segment{must(shm.New(100))(t)}
 	p.Crate.Mutex = must(psync.NewMutex())(t)
 	p.Crate.FileLock = must(psync.NewFileLock(filepath.Join(dir, "lock")))(t)
+	p.Crate.Permits = must(psync.NewSemaphore(1))(t)
+	p.Crate.RWMutex = must(psync.NewRWMutex())(t)
+	if err := errors.Join(p.Crate.Permits.Acquire(t.Context()), p.Crate.RWMutex.RLock(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := errors.Join(p.Crate.Permits.Release(), p.Crate.RWMutex.RUnlock()); err != nil {
+			t.Error(err)
+		}
+	}()
 	for _, l := range []psync.Locker{p.Crate.Mutex, p.Crate.FileLock} {
 		if err := l.Lock(ctx); err != nil {
 			t.Fatal(err)
