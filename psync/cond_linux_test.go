@@ -251,6 +251,23 @@ func TestCondOpen(t *testing.T) {
 	}
 }
 
+// The lock that a Cond has of its own is one that an operator sees, and can take away.
+func TestCondOwnLockIsTakenAway(t *testing.T) {
+	dir := psync.Options{Dir: t.TempDir()}
+	c, err := psync.CreateCond("c", nil, dir)
+	verify.Must(t, err)
+	defer c.Close()
+	if err := psync.ForceUnlock("c", dir); !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("ForceUnlock of a Cond whose lock was never used: %v", err)
+	}
+	verify.Must(t, c.Locker().Lock(t.Context()))
+	verify.Must(t, psync.ForceUnlock("c", dir))
+	if err := c.Wait(t.Context()); err != psync.ErrLockLost {
+		t.Errorf("Wait by who has lost the lock: %v", err)
+	}
+	verify.Must(t, c.Locker().Recover(t.Context(), nil))
+}
+
 func TestCondClose(t *testing.T) {
 	for _, l := range condLocks {
 		t.Run(l.name, func(t *testing.T) {

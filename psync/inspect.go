@@ -23,7 +23,11 @@ var parts = map[*kind]func(m *seg.Mapping, off int, param uint32) []inspect.Part
 		return []inspect.Part{sema.Inspect(m, off, sema.Param(param))}
 	},
 	condKind: func(m *seg.Mapping, off int, _ uint32) []inspect.Part {
-		return []inspect.Part{cond.Inspect(m, off)}
+		all := []inspect.Part{cond.Inspect(m, off)}
+		if m.Word(off+condLock).Load() != 0 { // it has been used: the lock is the Cond's own
+			all = append(all, lock.InspectAt(m, off+condLock, "mutex"))
+		}
+		return all
 	},
 	eventKind: func(m *seg.Mapping, off int, _ uint32) []inspect.Part {
 		return []inspect.Part{{What: "event", Words: []int{off + eventCount}}}

@@ -230,6 +230,36 @@ func TestRMutexAcrossProcesses(t *testing.T) {
 	}
 }
 
+// An operator takes it away: those inside find out, and what comes after is not theirs.
+func TestRMutexIsTakenAway(t *testing.T) {
+	dir := psync.Options{Dir: t.TempDir()}
+	r, err := psync.CreateRMutex("r", dir)
+	verify.Must(t, err)
+	defer r.Close()
+	bg := soon(t)
+	mine, err := r.Lock(bg)
+	verify.Must(t, err)
+	_, err = r.Lock(mine)
+	verify.Must(t, err)
+	verify.Must(t, psync.ForceUnlock("r", dir))
+	if _, err := r.Lock(mine); err != psync.ErrLockLost {
+		t.Errorf("Lock by who has lost it: %v", err)
+	}
+	theirs, err := r.LockOrRecover(bg, nil)
+	verify.Must(t, err)
+	verify.Must(t, r.Unlock(mine)) // the inner one
+	if err := r.Unlock(mine); err != psync.ErrLockLost {
+		t.Errorf("Unlock by who has lost it: %v", err)
+	}
+	if err := r.Unlock(mine); err != psync.ErrNotHeld {
+		t.Errorf("one Unlock too many: %v", err)
+	}
+	if free(t, r) {
+		t.Error("the other one's hold is gone")
+	}
+	verify.Must(t, r.Unlock(theirs))
+}
+
 // A heap variable that it guards: the race detector looks at it.
 func TestRMutexOrders(t *testing.T) {
 	r := newRMutex(t)
