@@ -74,11 +74,7 @@ type part struct {
 func (h *jobHeader) encode() []byte {
 	var e encoder
 	e.number(protocol)
-	e.text(h.Func.Name)
-	e.flag(h.Func.Explicit)
-	e.text(h.Func.Arg)
-	e.number(h.Func.K)
-	e.number(h.Func.N)
+	h.Func.encode(&e)
 	h.Info.encode(&e)
 	h.Parent.encode(&e)
 	e.text(h.Number)
@@ -105,11 +101,7 @@ func (h *jobHeader) decode(frame []byte) (rest []byte, err error) {
 	if version := d.number(); version != protocol && d.err == nil {
 		return nil, fmt.Errorf("the parent speaks version %d of the protocol, this program %d", version, protocol)
 	}
-	h.Func.Name = d.text()
-	h.Func.Explicit = d.flag()
-	h.Func.Arg = d.text()
-	h.Func.K = d.number()
-	h.Func.N = d.number()
+	h.Func.decode(&d)
 	h.Info.decode(&d)
 	h.Parent.decode(&d)
 	h.Number = d.text()
@@ -126,6 +118,22 @@ func (h *jobHeader) decode(frame []byte) (rest []byte, err error) {
 		h.Parts = append(h.Parts, part{d.number(), d.number()})
 	}
 	return d.rest, d.err
+}
+
+func (id *identity) encode(e *encoder) {
+	e.text(id.Name)
+	e.flag(id.Explicit)
+	e.text(id.Arg)
+	e.number(id.K)
+	e.number(id.N)
+}
+
+func (id *identity) decode(d *decoder) {
+	id.Name = d.text()
+	id.Explicit = d.flag()
+	id.Arg = d.text()
+	id.K = d.number()
+	id.N = d.number()
 }
 
 func (i *Info) encode(e *encoder) {
