@@ -96,6 +96,9 @@ func (m *Message) finish(hooks []func()) {
 	m.FDs, m.release, m.onSent, m.onDrop = nil, nil, nil, nil
 }
 
+// Plain reports that nothing but the bytes is in m: there is nothing to release, and Sent and Drop do nothing.
+func (m *Message) Plain() bool { return len(m.release)+len(m.onSent)+len(m.onDrop)+len(m.FDs) == 0 }
+
 // Marshal describes v, which errors call root: "args". It does not change v; a nil v is a nil at the receiver. On error nothing is held.
 //
 // What crosses: plain data, handles and, as duplicates, *os.File, net.Conn, net.PacketConn, net.Listener and package net's own
