@@ -1,0 +1,157 @@
+package pool
+
+import (
+	"fmt"
+	"reflect"
+	"sync"
+
+	"github.com/go-multiproc/multiproc/internal/handover"
+)
+
+// A form is how the values of a type travel. Numbers, and arrays of them, are their memory: parent and worker are one program on one machine. So
+// are slices of them, in the chunks of a map. Everything else is a message of package handover.
+type form[T any] struct {
+	flat bool
+	size int
+}
+
+func formOf[T any]() form[T] {
+	t := reflect.TypeFor[T]()
+	return form[T]{flat: isFlat(t), size: int(t.Size())}
+}
+
+func isFlat(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
+		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Float32, reflect.Float64:
+		return true
+	case reflect.Array:
+		return t.Len() > 0 && isFlat(t.Elem())
+	}
+	return false
+}
+
+// A message is a value on its way. handles is nil if it holds none, so that it is data alone.
+type message struct {
+	data    []byte
+	handles *handover.Message
+
+	// The task may be over (cancelled, for one) while its arguments are still being written, and then the descriptors have to stay.
+	mu     sync.Mutex
+	held   int
+	settle func() // to be called when nobody holds it any more
+}
+
+func (m *message) fds() []int {
+	if m == nil || m.handles == nil {
+		return nil
+	}
+	return m.handles.FDs
+}
+
+// sent says that it arrived: handles that move are closed here.
+func (m *message) sent() {
+	if m != nil && m.handles != nil {
+		m.release(m.handles.Sent)
+	}
+}
+
+// drop says that it did not.
+func (m *message) drop() {
+	if m != nil && m.handles != nil {
+		m.release(m.handles.Drop)
+	}
+}
+
+func (m *message) release(f func()) {
+	m.mu.Lock()
+	if m.held > 0 {
+		m.settle, f = f, nil
+	}
+	m.mu.Unlock()
+	if f != nil {
+		f()
+	}
+}
+
+// hold keeps descriptors open until letGo.
+func (m *message) hold() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.held++
+}
+
+func (m *message) letGo() {
+	m.mu.Lock()
+	m.held--
+	var f func()
+	if m.held == 0 {
+		f, m.settle = m.settle, nil
+	}
+	m.mu.Unlock()
+	if f != nil {
+		f()
+	}
+}
+
+// encode describes v. buf is memory that it may use for that.
+func (f form[T]) encode(buf []byte, v *T, root string) (*message, error) {
+	if f.flat {
+		return &message{data: append(buf[:0], memory(v)...)}, nil
+	}
+	return wrap(handover.Marshal(*v, root))
+}
+
+// encodeMany describes a slice.
+func (f form[T]) encodeMany(v []T, root string) (*message, error) {
+	if f.flat {
+		return &message{data: memoryOf(v)}, nil
+	}
+	return wrap(handover.Marshal(v, root))
+}
+
+func wrap(m *handover.Message, err error) (*message, error) {
+	if err != nil {
+		return nil, err
+	}
+	if m.Plain() {
+		return &message{data: m.Data}, nil
+	}
+	return &message{data: m.Data, handles: m}, nil
+}
+
+// decode fills *p. It owns fds.
+func (f form[T]) decode(data []byte, fds []int, p *T) (*handover.Taken, error) {
+	if !f.flat {
+		return handover.Unmarshal(data, fds, p)
+	}
+	if err := refuse(fds, len(data) == f.size, data); err != nil {
+		return nil, err
+	}
+	copy(memory(p), data)
+	return nil, nil
+}
+
+// decodeMany returns a slice. It owns fds. Data is not kept.
+func (f form[T]) decodeMany(data []byte, fds []int) ([]T, *handover.Taken, error) {
+	if !f.flat {
+		var s []T
+		t, err := handover.Unmarshal(data, fds, &s)
+		return s, t, err
+	}
+	if err := refuse(fds, len(data)%f.size == 0, data); err != nil {
+		return nil, nil, err
+	}
+	s := make([]T, len(data)/f.size)
+	copy(memoryOf(s), data)
+	return s, nil, nil
+}
+
+// refuse says what is wrong with numbers that came with descriptors, or are too many bytes or too few.
+func refuse(fds []int, fits bool, data []byte) error {
+	closeAll(fds)
+	if len(fds) > 0 || !fits {
+		return fmt.Errorf("message: %d bytes and %d descriptors where numbers were expected", len(data), len(fds))
+	}
+	return nil
+}

@@ -1,0 +1,62 @@
+package pool_test
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-multiproc/multiproc/pool"
+	"github.com/go-multiproc/multiproc/process"
+)
+
+func TestMain(m *testing.M) {
+	process.Main(func() int {
+		// Under the race detector every exit takes a second by default, to let reports come out.
+		os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0"))
+		return m.Run()
+	})
+}
+
+// deadline is far beyond what anything here takes, and short of the test's own end.
+const deadline = 40 * time.Second
+
+func within(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// newPool makes a pool that is closed at the end of the test, and must come to its end then.
+func newPool(t testing.TB, o pool.Options) *pool.Pool {
+	t.Helper()
+	p, err := pool.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		p.Terminate()
+		ctx, cancel := context.WithTimeout(context.Background(), deadline)
+		defer cancel()
+		if err := p.Join(ctx); err != nil {
+			t.Errorf("the pool does not end: %v; %+v", err, p.Stats())
+		}
+	})
+	return p
+}
+
+// executors are both kinds.
+func executors(t *testing.T, test func(t *testing.T, e pool.Executor)) {
+	t.Run("processes", func(t *testing.T) { test(t, newPool(t, pool.Options{Workers: 2, Grace: time.Second})) })
+	t.Run("goroutines", func(t *testing.T) {
+		g := pool.NewGoroutines(2)
+		t.Cleanup(func() {
+			g.Terminate()
+			if err := g.Join(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+		test(t, g)
+	})
+}

@@ -1,0 +1,473 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/go-multiproc/multiproc/internal/handover"
+	"github.com/go-multiproc/multiproc/internal/registered"
+	"github.com/go-multiproc/multiproc/internal/wire"
+	"github.com/go-multiproc/multiproc/process"
+	"github.com/go-multiproc/multiproc/shm"
+)
+
+// This file is the worker's end of the conversation, worker.go the parent's.
+//
+//	parent                                worker
+//	state word QUEUED, task into ring     RUNNING by compare-and-swap, arguments, the function
+//	bell, if the worker waits             result into ring
+//	takes the result                      bell, if the parent waits
+//
+// Bells are frames on the socket, whose end of stream is also how the parent learns that the worker is gone. Neither end rings one
+// while the other is awake, so that a stream of short tasks needs no system calls.
+
+// workerArgs is what a worker is started with.
+type workerArgs struct {
+	Data, Control *socket
+	Board         *shm.Segment
+	Tasks         []identity
+	Initializer   *parcel
+}
+
+var work = process.RegisterName("multiproc/pool worker", serve)
+
+// A server is the state of a worker.
+type server struct {
+	ctx   context.Context
+	conn  *wire.Conn
+	board *board
+	ids   []identity
+	found []*entry // by the parent's numbers, as far as they were asked for
+
+	current  atomic.Pointer[taskContext]
+	stopping atomic.Bool
+
+	sendMu  sync.Mutex   // frames that belong together
+	pending []frame      // arguments that came while a bell was expected
+	spinner wire.Spinner // of the wait for tasks
+	buf     []byte       // for bells
+	scratch []byte       // for results
+	last    time.Time    // when the last task ended, and the next one may have begun
+	took    time.Duration
+
+	delayed *time.Timer // of a bell
+	armed   atomic.Bool
+}
+
+// A frame is what came over the socket.
+type frame struct {
+	data []byte
+	fds  []int
+}
+
+const (
+	// shortTask is how long a task may take for its result to wait for others before the bell is rung, bellDelay for how long it may wait.
+	shortTask = 10 * time.Microsecond
+	bellDelay = 100 * time.Microsecond
+)
+
+func serve(ctx context.Context, args workerArgs) error {
+	// What a terminal sends on Ctrl-C goes to the whole group; what becomes of the workers is the parent's decision.
+	signal.Ignore(syscall.SIGINT)
+	s := &server{ctx: ctx, conn: args.Data.conn, board: newBoard(args.Board), ids: args.Tasks, found: make([]*entry, len(args.Tasks))}
+	s.delayed = time.AfterFunc(time.Hour, s.ringDelayed)
+	defer s.delayed.Stop()
+	if err := args.Initializer.run(ctx); err != nil {
+		f := failureOf(err, "")
+		s.conn.WriteFrame(append([]byte{frameReady}, f.encode()...), nil)
+		return nil
+	}
+	if err := s.conn.WriteFrame([]byte{frameReady}, nil); err != nil {
+		return nil // the parent is gone
+	}
+	go s.obey(args.Control.conn)
+	stop := context.AfterFunc(ctx, func() {
+		s.stopping.Store(true)
+		if c := s.current.Load(); c != nil {
+			c.end(context.Canceled)
+		}
+		s.conn.SetReadDeadline(time.Unix(1, 0))
+	})
+	defer stop()
+	return s.loop()
+}
+
+// obey does what the parent says while a task runs.
+func (s *server) obey(control *wire.Conn) {
+	for {
+		b, fds, err := control.ReadFrame(64)
+		if err != nil {
+			return
+		}
+		closeAll(fds)
+		var h taskHeader
+		if len(b) != 1+headerSize || b[0] != frameCancel || !h.get(b[1:]) {
+			continue
+		}
+		if c := s.current.Load(); c != nil && c.slot == h.slot && c.generation == h.generation {
+			c.end(context.Canceled)
+		}
+	}
+}
+
+func (s *server) loop() error {
+	for {
+		tag, b, err := s.board.tasks.next()
+		switch {
+		case err != nil:
+			return err
+		case s.stopping.Load():
+			return nil
+		case tag == 0:
+			if s.board.parentWaits.Load() == 1 {
+				s.ring()
+			}
+			if err := s.wait(); err != nil {
+				if errors.Is(err, io.EOF) || s.stopping.Load() {
+					return nil
+				}
+				return err
+			}
+			continue
+		case tag == tagStop:
+			s.ring()
+			return nil
+		case tag != tagTask && tag != tagExternal:
+			return fmt.Errorf("pool: a record of kind %d among tasks", tag)
+		}
+		var h taskHeader
+		if !h.get(b) {
+			return errors.New("pool: a record of a task that is none")
+		}
+		if s.board.parentWaits.Load() == 1 {
+			// There are results that the parent has not been told of. They must not wait for the end of a long task.
+			if s.took > shortTask {
+				s.ring()
+			} else if !s.armed.Swap(true) {
+				s.delayed.Reset(bellDelay)
+			}
+		}
+		if err := s.task(&h, b[headerSize:], tag == tagExternal); err != nil {
+			if s.stopping.Load() {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+// wait returns when there may be a task.
+func (s *server) wait() error {
+	tasks := &s.board.tasks
+	tasks.release()
+	defer s.spinner.Done()
+	if s.spinner.Spin(func() bool { return tasks.ready() || s.stopping.Load() }) {
+		s.last = time.Time{}
+		return nil
+	}
+	s.last = time.Time{}
+	s.board.workerWaits.Store(1)
+	if tasks.ready() {
+		s.board.workerWaits.Store(0)
+		return nil
+	}
+	err := s.receive()
+	s.board.workerWaits.Store(0)
+	return err
+}
+
+// receive takes a frame off the socket: a bell, which has done its work, or arguments, which are kept.
+func (s *server) receive() error {
+	b, fds, err := s.conn.ReadFrameInto(s.buf, math.MaxInt)
+	if err != nil {
+		return err
+	}
+	if len(b) == 0 || b[0] != frameArgs {
+		if s.buf == nil {
+			s.buf = make([]byte, 64)
+		}
+		closeAll(fds)
+		return nil
+	}
+	closeAll(fds)
+	data, fds, err := s.conn.ReadFrame(math.MaxInt)
+	if err != nil {
+		return err
+	}
+	s.pending = append(s.pending, frame{data, fds})
+	return nil
+}
+
+// external returns the arguments of the next task that has them on the socket.
+func (s *server) external() (frame, error) {
+	for len(s.pending) == 0 {
+		if err := s.receive(); err != nil {
+			return frame{}, err
+		}
+	}
+	f := s.pending[0]
+	s.pending = s.pending[1:]
+	return f, nil
+}
+
+// task runs a task, unless it was taken back. An error is the end of the worker.
+func (s *server) task(h *taskHeader, data []byte, external bool) error {
+	// The ctx is known before the task counts as running, else a cancellation could miss it.
+	ctx := &taskContext{parent: s.ctx, slot: h.slot, generation: h.generation}
+	s.current.Store(ctx)
+	defer s.current.Store(nil)
+	if h.timeout > 0 {
+		s.board.since.Store(uint64(now()))
+	}
+	mine := s.board.states[h.slot].CompareAndSwap(stateWord(h.generation, queued), stateWord(h.generation, running))
+	release := s.board.tasks.release
+	var fds []int
+	if external {
+		f, err := s.external()
+		if err != nil {
+			return err
+		}
+		data, fds = f.data, f.fds
+	}
+	if !mine {
+		closeAll(fds)
+		release()
+		return nil
+	}
+	if s.stopping.Load() {
+		ctx.end(context.Canceled)
+	}
+	if h.timeout > 0 {
+		ctx.limit(time.Duration(h.timeout))
+	}
+	if s.last.IsZero() {
+		s.last = time.Now()
+	}
+	began := s.last
+	m, err := s.call(ctx, h, data, fds, release)
+	s.last = time.Now()
+	s.took = s.last.Sub(began)
+	r := resultHeader{slot: h.slot, generation: h.generation, took: int64(s.took)}
+	if err == nil {
+		err = s.reply(&r, m)
+	}
+	if err != nil && !s.conn.Closed() {
+		var f failure
+		if p, ok := err.(*panicked); ok {
+			f = p.failure()
+		} else {
+			f = failureOf(err, "")
+		}
+		r.failed = true
+		if err := s.reply(&r, &message{data: f.encode()}); err != nil {
+			return err
+		}
+	}
+	if ctx.arrived != nil {
+		ctx.mu.Lock()
+		ctx.arrived.Close()
+		ctx.mu.Unlock()
+	}
+	return nil
+}
+
+// call runs the function.
+func (s *server) call(ctx *taskContext, h *taskHeader, data []byte, fds []int, release func()) (m *message, err error) {
+	defer release() // if the arguments could not be decoded
+	if int(h.task) >= len(s.found) {
+		closeAll(fds)
+		return m, fmt.Errorf("it has the number %d, the worker was told of %d tasks", h.task, len(s.found))
+	}
+	e := s.found[h.task]
+	if e == nil {
+		if e, err = tasks.find(s.ids[h.task]); err != nil {
+			closeAll(fds)
+			return m, err
+		}
+		s.found[h.task] = e
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			m, err = nil, &panicked{v, taskStack(debug.Stack())}
+		}
+		ended := ctx.finish()
+		if err != nil && ended != nil && !errors.Is(err, ended) {
+			err = fmt.Errorf("%w: %w", ended, err) // else who set the time limit could not tell what it led to
+		}
+	}()
+	m, err = e.call(ctx, data, fds, h.many, release, s.scratch)
+	if err == nil && m.handles == nil && len(m.data) <= 4096 {
+		s.scratch = m.data[:0:len(m.data)]
+	}
+	return m, err
+}
+
+// A panicked is what a task panicked with.
+type panicked struct {
+	value any
+	stack string
+}
+
+func (p *panicked) Error() string { return fmt.Sprint(p.value) }
+
+func (p *panicked) failure() failure {
+	if err, ok := p.value.(error); ok {
+		return failureOf(err, p.stack)
+	}
+	return failure{Err: fmt.Sprint(p.value), Stack: p.stack}
+}
+
+// taskStack cuts what stands above the panic: this package's own calls.
+func taskStack(stack []byte) string {
+	s := string(stack)
+	head, rest, ok := strings.Cut(s, "\n")
+	if at := strings.Index(rest, "\npanic("); ok && at >= 0 {
+		return head + rest[at:]
+	}
+	return s
+}
+
+// reply sends a result. An error is of this result alone, and nothing was sent; a connection that has failed is closed.
+func (s *server) reply(h *resultHeader, m *message) error {
+	n := resultSize + len(m.data)
+	if n > inline || len(m.fds()) > 0 {
+		return s.replyExternally(h, m)
+	}
+	results := &s.board.results
+	for {
+		if b := results.reserve(n); b != nil {
+			h.put(b)
+			copy(b[resultSize:], m.data)
+			results.commit(tagResult, n)
+			m.sent()
+			return nil
+		}
+		s.board.workerFull.Store(1)
+		if results.reserve(n) != nil {
+			s.board.workerFull.Store(0)
+			continue
+		}
+		s.ring()
+		if err := s.receive(); err != nil {
+			m.drop()
+			s.conn.Close()
+			return err
+		}
+	}
+}
+
+func (s *server) replyExternally(h *resultHeader, m *message) error {
+	s.sendMu.Lock()
+	defer s.sendMu.Unlock()
+	if len(m.fds()) > maxFDs {
+		m.drop()
+		return fmt.Errorf("its result holds %d descriptors, more than %d cannot be sent at once", len(m.fds()), maxFDs)
+	}
+	b := make([]byte, 1+resultSize)
+	b[0] = frameResult
+	h.put(b[1:])
+	err := s.conn.WriteFrame(b, nil)
+	if err == nil {
+		err = s.conn.WriteFrame(m.data, m.fds())
+	}
+	if err != nil {
+		m.drop()
+		s.conn.Close()
+		return err
+	}
+	m.sent()
+	return nil
+}
+
+// maxFDs is how many descriptors may be in flight: the kernel counts them against RLIMIT_NOFILE, and a frame that is half sent is the end of a worker.
+const maxFDs = 512
+
+// ring wakes the parent if it waits for results.
+func (s *server) ring() {
+	if s.board.parentWaits.CompareAndSwap(1, 0) {
+		s.sendMu.Lock()
+		s.conn.WriteFrame([]byte{frameBell}, nil) // if it fails the parent is gone, or knows
+		s.sendMu.Unlock()
+	}
+}
+
+func (s *server) ringDelayed() {
+	s.armed.Store(false)
+	s.ring()
+}
+
+// A parcel carries an initialiser to a worker: which function, and its arguments.
+type parcel struct {
+	init Initializer
+
+	function, args []byte // in the worker
+	fds            []int
+}
+
+// HandOver is for the toolkit's use.
+func (p *parcel) HandOver(e *handover.Encoder) error {
+	m, err := handover.Marshal(p.init.args, "Initializer")
+	if err != nil {
+		return err
+	}
+	e.OnSent(m.Sent)
+	e.OnDrop(m.Drop)
+	if err := e.Put(registered.Describe(p.init.fn)); err != nil {
+		m.Drop()
+		return err
+	}
+	if err := e.Put(m.Data); err != nil {
+		return err
+	}
+	if err := e.Put(len(m.FDs)); err != nil {
+		return err
+	}
+	for _, fd := range m.FDs {
+		e.FD(fd, nil)
+	}
+	return nil
+}
+
+// TakeOver is for the toolkit's use.
+func (p *parcel) TakeOver(d *handover.Decoder) error {
+	var n int
+	for _, v := range []any{&p.function, &p.args, &n} {
+		if err := d.Get(v); err != nil {
+			return err
+		}
+	}
+	for range n {
+		fd, err := d.FD()
+		if err != nil {
+			closeAll(p.fds)
+			return err
+		}
+		p.fds = append(p.fds, fd)
+	}
+	return nil
+}
+
+// run runs the initialiser.
+func (p *parcel) run(ctx context.Context) error {
+	if p == nil {
+		return nil
+	}
+	call, err := registered.Prepare(p.function, p.args, p.fds)
+	if err != nil {
+		return fmt.Errorf("the initialiser: %w", err)
+	}
+	if err := call(ctx); err != nil {
+		return fmt.Errorf("the initialiser: %w", err)
+	}
+	return nil
+}

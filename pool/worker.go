@@ -1,0 +1,687 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/go-multiproc/multiproc/internal/wire"
+	"github.com/go-multiproc/multiproc/process"
+	"github.com/go-multiproc/multiproc/shm"
+)
+
+// A worker is the parent's view of one. Its fields are guarded by the pool's lock, unless they say otherwise.
+type worker struct {
+	pool    *Pool
+	name    string
+	process *process.Process
+	pid     int
+	conn    *wire.Conn // bells, and what is too large for the rings
+	control *wire.Conn // to the worker: cancellations
+	board   *board
+
+	state       workerState
+	stopped     bool // it was told to end
+	killed      bool
+	jobs        [slots]*job
+	generations [slots]uint64
+	free        []uint32 // slots
+	order       []uint32 // slots of jobs, oldest first; may hold some that are not outstanding any more
+	outstanding int
+	load        time.Duration // estimate of what is outstanding
+	given       int           // tasks, ever
+	finished    uint64
+	seen        uint64 // of finished, when stealTime last looked
+	idling      *time.Timer
+
+	settled    chan struct{} // closed when it is ready, or will never be
+	settleOnce sync.Once
+
+	outMu    sync.Mutex
+	outbox   []*message // arguments for the socket, in their order
+	sending  bool
+	sendMu   sync.Mutex // frames that belong together
+	spinner  wire.Spinner
+	finishes []finish // the reader's, used again
+}
+
+type workerState uint8
+
+const (
+	starting workerState = iota
+	ready
+	ending // it has got its last record
+	gone
+)
+
+// A finish is a result that was taken.
+type finish struct {
+	job     *job
+	outcome outcome
+	failed  bool
+}
+
+// newWorkerLocked enters a worker in the pool. It is to be started without the lock.
+func (p *Pool) newWorkerLocked() *worker {
+	p.names++
+	w := &worker{pool: p, name: fmt.Sprintf("%s-%d", p.options.Name, p.names), settled: make(chan struct{})}
+	p.workers = append(p.workers, w)
+	p.starting++
+	p.stats.Started++
+	return w
+}
+
+// start starts the process. If that fails, so do the tasks that wait and have nobody else to run them.
+func (w *worker) start() error {
+	p := w.pool
+	err := w.execute()
+	if err == nil {
+		go w.read()
+		return nil
+	}
+	err = fmt.Errorf("pool: %w", err)
+	p.mu.Lock()
+	p.starting--
+	w.state = gone
+	p.removeLocked(w)
+	var jobs []*job
+	if len(p.workers) == 0 {
+		jobs = p.backlog.clear()
+	}
+	p.endIfDoneLocked()
+	p.unlock()
+	w.settle()
+	p.finish(jobs, err)
+	return err
+}
+
+func (w *worker) execute() error {
+	segment, err := shm.New(boardSize)
+	if err != nil {
+		return err
+	}
+	conn, theirs, err := wire.Pair()
+	if err != nil {
+		segment.Close()
+		return err
+	}
+	control, theirControl, err := wire.Pair()
+	if err != nil {
+		segment.Close()
+		conn.Close()
+		theirs.Close()
+		return err
+	}
+	o := &w.pool.options
+	args := workerArgs{Data: &socket{theirs}, Control: &socket{theirControl}, Board: segment, Tasks: w.pool.ids}
+	if o.Initializer.fn != nil {
+		args.Initializer = &parcel{init: o.Initializer}
+	}
+	c := process.New(work, args)
+	c.Name, c.Daemon, c.Method, c.Grace, c.CaptureStderr = w.name, true, o.Method, o.Grace, true
+	c.Limits.Memory = o.MemoryLimit
+	board := newBoard(segment)
+	w.pool.mu.Lock()
+	w.process, w.conn, w.control, w.board = c, conn, control, board
+	w.free = make([]uint32, slots)
+	for i := range w.free {
+		w.free[i] = uint32(slots - 1 - i)
+	}
+	closed := w.pool.closed && w.pool.backlog.n == 0
+	w.pool.mu.Unlock()
+	err = errors.New("the pool was closed")
+	if !closed {
+		err = c.Start()
+	}
+	if err != nil {
+		w.pool.mu.Lock()
+		w.process, w.conn, w.control = nil, nil, nil
+		w.pool.mu.Unlock()
+		for _, c := range []*wire.Conn{conn, theirs, control, theirControl} {
+			c.Close()
+		}
+		segment.Close()
+		return err
+	}
+	w.pool.mu.Lock()
+	w.pid = c.PID()
+	if w.stopped && w.killed { // terminated meanwhile
+		c.Terminate()
+	}
+	w.pool.mu.Unlock()
+	return nil
+}
+
+func (w *worker) settle() { w.settleOnce.Do(func() { close(w.settled) }) }
+
+// hasRoom reports whether j can be sent now.
+func (w *worker) hasRoom(j *job) bool {
+	return len(w.free) > 0 && w.board.tasks.fits(j.recordSize())
+}
+
+// sendLocked sends a job to a worker that has room for it.
+func (w *worker) sendLocked(j *job) {
+	p := w.pool
+	slot := w.free[len(w.free)-1]
+	w.free = w.free[:len(w.free)-1]
+	w.generations[slot]++
+	j.place, j.worker, j.slot, j.generation = sent, w, slot, w.generations[slot]
+	w.jobs[slot] = j
+	w.trimLocked()
+	w.order = append(w.order, slot)
+	if w.outstanding == 0 {
+		p.idle--
+		if w.idling != nil {
+			w.idling.Stop()
+		}
+	}
+	w.outstanding++
+	p.sentJobs++
+	if j.estimate > 0 {
+		w.load += j.estimate
+	}
+	w.given++
+	h := taskHeader{slot: slot, task: j.entry.index, generation: j.generation, timeout: int64(j.timeout), many: j.many}
+	w.board.states[slot].Store(stateWord(j.generation, queued))
+	n, tag := j.recordSize(), uint32(tagTask)
+	if j.isExternal() {
+		tag = tagExternal
+	}
+	b := w.board.tasks.reserve(n)
+	h.put(b)
+	if tag == tagTask {
+		copy(b[headerSize:], j.args.data)
+	}
+	w.board.tasks.commit(tag, n)
+	w.wakeLocked()
+	if tag == tagExternal {
+		w.post(j.args)
+	}
+	if j.timeout > 0 {
+		generation := j.generation
+		j.timer = time.AfterFunc(j.timeout+p.options.Grace, func() { p.timeOver(j, generation) })
+	}
+	if limit := p.options.MaxTasksPerWorker; limit > 0 && w.given >= limit {
+		w.stopLocked()
+	}
+}
+
+// trimLocked keeps order from growing without end.
+func (w *worker) trimLocked() {
+	for len(w.order) > 0 && w.jobs[w.order[0]] == nil {
+		w.order = w.order[1:]
+	}
+	if len(w.order) > 4*slots {
+		kept := make([]uint32, 0, slots)
+		for _, slot := range w.order {
+			if w.jobs[slot] != nil {
+				kept = append(kept, slot)
+			}
+		}
+		w.order = kept
+	}
+}
+
+// timeOver kills the worker that runs j if j's time and the grace period are over.
+func (p *Pool) timeOver(j *job, generation uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if j.place != sent || j.generation != generation {
+		return
+	}
+	w := j.worker
+	left := j.timeout + p.options.Grace
+	if w.board.states[j.slot].Load() == stateWord(generation, running) {
+		// The worker runs one task at a time, so that since is about this one.
+		left -= time.Duration(now() - int64(w.board.since.Load()))
+	}
+	if left > 0 {
+		j.timer.Reset(left)
+		return
+	}
+	if j.reason == nil {
+		j.reason = context.DeadlineExceeded
+	}
+	w.kill()
+}
+
+// post has arguments written to the socket, behind those before.
+func (w *worker) post(m *message) {
+	w.outMu.Lock()
+	defer w.outMu.Unlock()
+	m.hold()
+	w.outbox = append(w.outbox, m)
+	if !w.sending {
+		w.sending = true
+		go w.sendOut()
+	}
+}
+
+func (w *worker) sendOut() {
+	for {
+		w.outMu.Lock()
+		if len(w.outbox) == 0 {
+			w.sending = false
+			w.outMu.Unlock()
+			return
+		}
+		m := w.outbox[0]
+		w.outbox = w.outbox[1:]
+		w.outMu.Unlock()
+		w.sendMu.Lock()
+		err := w.conn.WriteFrame([]byte{frameArgs}, nil)
+		if err == nil {
+			err = w.conn.WriteFrame(m.data, m.fds())
+		}
+		w.sendMu.Unlock()
+		m.letGo()
+		if err != nil && !errors.Is(err, syscall.EPIPE) {
+			w.kill() // it would wait for the rest
+		}
+	}
+}
+
+// wakeLocked has the bell rung if the worker waits for it.
+func (w *worker) wakeLocked() {
+	if w.board.workerWaits.CompareAndSwap(1, 0) {
+		w.pool.bells = append(w.pool.bells, w)
+	}
+}
+
+// bell wakes the worker. If other frames are on their way to it, they do.
+func (w *worker) bell() {
+	if !w.sendMu.TryLock() {
+		go func() {
+			w.sendMu.Lock()
+			defer w.sendMu.Unlock()
+			w.conn.WriteFrame([]byte{frameBell}, nil)
+		}()
+		return
+	}
+	w.conn.WriteFrame([]byte{frameBell}, nil) // if it fails, the reader learns of it too
+	w.sendMu.Unlock()
+}
+
+// takeBackLocked takes j back from w, and reports whether the worker has not begun it.
+func (w *worker) takeBackLocked(j *job) bool {
+	if !w.board.states[j.slot].CompareAndSwap(stateWord(j.generation, queued), stateWord(j.generation, taken)) {
+		return false
+	}
+	w.takeLocked(j.slot)
+	return true
+}
+
+// recallLocked takes back up to n jobs, the youngest first, and returns them in their order.
+func (w *worker) recallLocked(n int) []*job {
+	var jobs []*job
+	for i := len(w.order) - 1; i >= 0 && n > 0; i-- {
+		j := w.jobs[w.order[i]]
+		if j == nil || j.slot != w.order[i] {
+			continue
+		}
+		if !w.takeBackLocked(j) {
+			break // all before it have begun, too
+		}
+		jobs = append(jobs, j)
+		n--
+	}
+	for i, k := 0, len(jobs)-1; i < k; i, k = i+1, k-1 {
+		jobs[i], jobs[k] = jobs[k], jobs[i]
+	}
+	return jobs
+}
+
+// takeLocked takes the job of a slot out of the worker's.
+func (w *worker) takeLocked(slot uint32) *job {
+	j := w.jobs[slot]
+	w.jobs[slot] = nil
+	w.free = append(w.free, slot)
+	w.outstanding--
+	w.pool.sentJobs--
+	if j.estimate > 0 {
+		w.load = max(w.load-j.estimate, 0)
+	}
+	if j.timer != nil {
+		j.timer.Stop()
+		j.timer = nil
+	}
+	if w.outstanding == 0 {
+		w.load = 0
+		w.order = w.order[:0]
+		w.idleLocked()
+	}
+	return j
+}
+
+func (w *worker) idleLocked() {
+	if w.state != ready {
+		return
+	}
+	w.pool.idle++
+	if d := w.pool.options.IdleTime; d > 0 {
+		if w.idling == nil {
+			w.idling = time.AfterFunc(d, w.idleOver)
+		} else {
+			w.idling.Reset(d)
+		}
+	}
+}
+
+func (w *worker) idleOver() {
+	w.pool.mu.Lock()
+	defer w.pool.unlock()
+	if w.state == ready && w.outstanding == 0 {
+		w.stopLocked()
+	}
+}
+
+// stopLocked lets the worker end once it has done what it was sent.
+func (w *worker) stopLocked() {
+	if w.state == ready {
+		if w.outstanding == 0 {
+			w.pool.idle--
+		}
+		w.state = ending
+	}
+	if w.stopped || w.state != ending {
+		w.stopped = true // if it is starting, when it is ready
+		return
+	}
+	w.stopped = true
+	if w.board.tasks.reserve(8) == nil {
+		w.process.Terminate() // no room: it is not one that reads
+		return
+	}
+	w.board.tasks.commit(tagStop, 8)
+	w.wakeLocked()
+}
+
+// terminateLocked ends the worker, and what it runs.
+func (w *worker) terminateLocked() {
+	if w.state == ready {
+		if w.outstanding == 0 {
+			w.pool.idle--
+		}
+		w.state = ending
+	}
+	w.stopped, w.killed = true, true
+	if w.pid != 0 {
+		go w.process.Terminate()
+	}
+}
+
+// kill kills the process. What it was doing is settled when it is gone.
+func (w *worker) kill() { go w.process.Kill() }
+
+// read takes what the worker sends until it is gone.
+func (w *worker) read() {
+	var err error
+	for err == nil {
+		err = w.drain()
+		if err == nil {
+			err = w.wait()
+		}
+	}
+	if errors.Is(err, errDamaged) {
+		w.kill()
+	}
+	w.died()
+}
+
+var errDamaged = errors.New("pool: what a worker sends makes no sense")
+
+// wait returns when there may be results, and takes those that come over the socket.
+func (w *worker) wait() error {
+	results := &w.board.results
+	defer w.spinner.Done()
+	if w.spinner.Spin(results.ready) {
+		return nil
+	}
+	w.board.parentWaits.Store(1)
+	if results.ready() {
+		w.board.parentWaits.Store(0)
+		return nil
+	}
+	b, fds, err := w.conn.ReadFrame(1 << 20)
+	w.board.parentWaits.Store(0)
+	if err != nil {
+		return err
+	}
+	closeAll(fds)
+	var h resultHeader
+	switch {
+	case len(b) == 1 && b[0] == frameBell:
+	case len(b) == 1 && b[0] == frameReady:
+		w.isReady()
+	case len(b) > 1 && b[0] == frameReady:
+		f := taskError("", b[1:])
+		w.pool.fail(&InitError{Err: f.Err})
+		return errors.New("its initialiser failed")
+	case len(b) == 1+resultSize && b[0] == frameResult && h.get(b[1:]):
+		data, fds, err := w.conn.ReadFrame(math.MaxInt)
+		if err != nil {
+			return err
+		}
+		w.pool.mu.Lock()
+		j := w.resultLocked(&h)
+		w.pool.dispatchLocked()
+		w.pool.endIfDoneLocked()
+		w.pool.unlock()
+		if j == nil {
+			closeAll(fds)
+			return nil
+		}
+		w.complete(finish{j, outcome{data: data, fds: fds}, h.failed})
+	default:
+		return errDamaged
+	}
+	return nil
+}
+
+func (w *worker) isReady() {
+	p := w.pool
+	p.mu.Lock()
+	p.starting--
+	p.deaths = 0
+	w.state = ready
+	w.idleLocked()
+	switch {
+	case w.killed:
+		w.terminateLocked()
+	case w.stopped:
+		w.stopped = false
+		w.stopLocked()
+	}
+	p.dispatchLocked()
+	p.endIfDoneLocked()
+	p.unlock()
+	w.settle()
+}
+
+// resultLocked takes the job that a result is of, nil if there is none.
+func (w *worker) resultLocked(h *resultHeader) *job {
+	j := w.jobs[h.slot]
+	if j == nil || j.generation != h.generation {
+		return nil
+	}
+	w.takeLocked(h.slot)
+	j.place = over
+	w.finished++
+	p := w.pool
+	p.learnLocked(j, time.Duration(h.took))
+	p.stats.Done++
+	if h.failed {
+		p.stats.Failed++
+	}
+	return j
+}
+
+// drain takes the results that are in the ring.
+func (w *worker) drain() error {
+	results := &w.board.results
+	for results.ready() {
+		done := w.finishes[:0]
+		w.pool.mu.Lock()
+		var failure error
+		for len(done) < 128 {
+			tag, b, err := results.next()
+			if tag == 0 {
+				failure = err
+				break
+			}
+			var h resultHeader
+			if tag != tagResult || !h.get(b) {
+				failure = errDamaged
+				break
+			}
+			if j := w.resultLocked(&h); j != nil {
+				done = append(done, finish{j, outcome{data: b[resultSize:]}, h.failed})
+			}
+		}
+		w.pool.dispatchLocked()
+		w.pool.endIfDoneLocked()
+		w.pool.unlock()
+		for _, f := range done {
+			w.complete(f)
+		}
+		results.release()
+		if w.board.workerFull.CompareAndSwap(1, 0) {
+			w.bell()
+		}
+		clear(done)
+		w.finishes = done
+		w.pool.progress()
+		if failure != nil {
+			return fmt.Errorf("%w: %w", errDamaged, failure)
+		}
+	}
+	return nil
+}
+
+// complete tells of the end of a job.
+func (w *worker) complete(f finish) {
+	j := f.job
+	j.args.sent() // it ran: handles that move have moved
+	if f.failed {
+		closeAll(f.outcome.fds)
+		err := taskError(j.entry.id.Name, f.outcome.data)
+		if j.reason != nil {
+			err.is = append(err.is, j.reason)
+		}
+		f.outcome = outcome{err: err}
+	}
+	j.complete(f.outcome)
+}
+
+// died settles what a worker leaves behind that is gone, or cannot be spoken to any more.
+func (w *worker) died() {
+	p := w.pool
+	p.mu.Lock()
+	stopped := w.stopped
+	p.mu.Unlock()
+	if !stopped {
+		w.process.Kill() // it has closed its socket: nothing else can be done with it
+	} else {
+		w.process.Terminate() // it ends by itself, and has its grace period
+	}
+	exitErr := w.process.Join(context.Background())
+	w.drain() // all that it had finished
+
+	var exit *process.ExitError
+	if !errors.As(exitErr, &exit) {
+		exit = &process.ExitError{Name: w.name, PID: w.pid, Err: "it ended before its task did: by os.Exit(0), for one"}
+	}
+	type lost struct {
+		job *job
+		err error
+	}
+	var failed []lost
+	var back []*job
+	p.mu.Lock()
+	was := w.state
+	if was == ready && w.outstanding == 0 {
+		p.idle--
+	}
+	w.state = gone // takeLocked does not count it as idle
+	for _, slot := range w.order {
+		j := w.jobs[slot]
+		if j == nil || j.slot != slot {
+			continue
+		}
+		if w.takeBackLocked(j) {
+			back = append(back, j) // it had not begun
+			continue
+		}
+		w.takeLocked(slot)
+		switch {
+		case j.reason != nil:
+			failed = append(failed, lost{j, diedRunning(j.entry.id.Name, exit, j.reason)})
+		case j.retries > 0 && !(p.closed && w.killed):
+			j.retries--
+			p.stats.Retried++
+			back = append(back, j)
+			continue
+		default:
+			failed = append(failed, lost{j, diedRunning(j.entry.id.Name, exit, nil)})
+		}
+		j.place = over
+		p.stats.Done++
+		p.stats.Failed++
+	}
+	var failure error
+	if was == starting {
+		p.starting--
+		p.deaths++
+		// One that was killed may have been unlucky. One that fails by itself will do so again.
+		if p.failed == nil && !stopped && (exitErr != nil && exit.Signal == 0 || p.deaths >= 5) {
+			failure = &InitError{Err: exit.Error(), exit: exit}
+		}
+	}
+	unexpected := !w.stopped
+	if unexpected {
+		p.stats.Died++
+	}
+	if w.idling != nil {
+		w.idling.Stop()
+	}
+	p.backlog.pushFront(back)
+	if failure == nil {
+		p.dispatchLocked()
+	}
+	p.unlock()
+
+	if failure != nil {
+		p.fail(failure)
+	}
+	for _, f := range failed {
+		f.job.args.sent()
+		f.job.complete(outcome{err: f.err})
+	}
+	if log := p.options.Log; log != nil && unexpected {
+		log.Warn("a worker of a pool died", "worker", w.name, "pid", w.pid, "error", exit.Error(), "failed", len(failed), "requeued", len(back))
+	}
+	w.settle()
+	if len(failed) > 0 {
+		p.progress()
+	}
+	w.conn.Close()
+	w.control.Close()
+	w.board.segment.Close()
+	p.mu.Lock()
+	p.removeLocked(w)
+	p.endIfDoneLocked()
+	p.unlock()
+}
+
+func (p *Pool) removeLocked(w *worker) {
+	for i, other := range p.workers {
+		if other == w {
+			p.workers = append(p.workers[:i:i], p.workers[i+1:]...)
+			return
+		}
+	}
+}
