@@ -11,6 +11,10 @@ def nothing():
 
 def start_and_join(method, n):
     context = multiprocessing.get_context(method)
+    if method == "forkserver":  # its server starts with the first process
+        p = context.Process(target=nothing)
+        p.start()
+        p.join()
     begin = time.perf_counter()
     for _ in range(n):
         p = context.Process(target=nothing)
@@ -23,4 +27,5 @@ if __name__ == "__main__":
     print(json.dumps({
         "python spawn": start_and_join("spawn", 5),
         "python fork": start_and_join("fork", 50),
+        "python forkserver": start_and_join("forkserver", 20),
     }))

@@ -31,7 +31,8 @@
 // A program that does not call [Main] calls [Init] as the first thing in its main function (a library's tests: in TestMain).
 //
 // A child is this program, executed anew; package initialisation runs in it, and main as far as Main or Init. It
-// is not a fork, which Go cannot do: see docs/processes.md. Its os.Args are the parent's, and nobody has parsed
+// is not a fork, which Go cannot do: see docs/processes.md. [SetStartMethod] chooses between three ways to do that; with [ForkServer] it
+// is done in advance. Its os.Args are the parent's, and nobody has parsed
 // its flags.
 //
 // To run another program, use os/exec. For many short jobs, use package pool, which keeps its processes. For work

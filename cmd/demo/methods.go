@@ -69,7 +69,14 @@ func methods(ctx context.Context, s *stage) error {
 	}{
 		{"spawn", process.Spawn, false},
 		{"fork", process.Fork, true},
+		{"forkserver", process.ForkServer, false},
 	} {
+		if way.method == process.ForkServer {
+			// The children that are kept ready. Without this call they would be made ready after the first start.
+			if err := process.WarmUp(ctx); err != nil {
+				return err
+			}
+		}
 		if err := book.Truncate(0); err != nil {
 			return err
 		}
@@ -116,5 +123,41 @@ func methods(ctx context.Context, s *stage) error {
 			s.check(holds, "%s: the child sees the empty initial list, no file, and its argument; the parent's list stays", way.name)
 		}
 	}
+	return compareStarts(ctx, s)
+}
+
+var doNothing = process.Register(func(context.Context, struct{}) error { return nil })
+
+// compareStarts measures how long a child takes that does nothing, from Start to the end of Join. With forkserver it was
+// executed before, in the background.
+func compareStarts(ctx context.Context, s *stage) error {
+	const rounds = 20
+	methods := []process.Method{process.Spawn, process.Fork, process.ForkServer}
+	times := make(map[process.Method][]time.Duration)
+	for range rounds {
+		for _, m := range methods { // in turn, so that what else the machine does hits all of them
+			if m == process.ForkServer {
+				if err := process.WarmUp(ctx); err != nil {
+					return err
+				}
+			}
+			p := process.New(doNothing, struct{}{})
+			p.Method = m
+			began := time.Now()
+			if err := p.Start(); err != nil {
+				return err
+			}
+			if err := p.Join(ctx); err != nil {
+				return err
+			}
+			times[m] = append(times[m], time.Since(began))
+		}
+	}
+	median := func(m process.Method) time.Duration {
+		slices.Sort(times[m])
+		return times[m][rounds/2].Round(10 * time.Microsecond)
+	}
+	spawn, fork, server := median(process.Spawn), median(process.Fork), median(process.ForkServer)
+	s.check(server < spawn, "start and join: spawn %v, fork %v, forkserver %v, whose child was ready", spawn, fork, server)
 	return nil
 }
