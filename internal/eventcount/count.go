@@ -19,7 +19,7 @@ type Count struct {
 
 	spinner spinner
 
-	mu        sync.Mutex // protects what follows
+	mu        mem.Mutex  // protects what follows
 	leader    *waiter    // the one that sleeps in the futex, or is about to; nil if nobody waits
 	queue     list       // the others, in order of arrival
 	sleeping  bool       // the leader does

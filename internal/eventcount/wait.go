@@ -39,6 +39,9 @@ type Wanted struct {
 	// it. If others profit from that, it notifies them.
 	Dead func()
 
+	// Knows, if not nil, is what the above remember from one call to the next, for mem.Mark.
+	Knows func() uint64
+
 	// Handle, if not nil, ends the wait with seg.ErrClosed when it is closed.
 	Handle *seg.Handle
 }
@@ -49,6 +52,21 @@ func (w *Wanted) awoke() {
 	if w.Awoke != nil {
 		w.Awoke()
 	}
+}
+
+// try is Try for a caller who knows more than its callees say.
+func (w *Wanted) try() (done bool, err error) {
+	mem.Enter()
+	done, err = w.Try()
+	mem.Leave()
+	return done, err
+}
+
+func (w *Wanted) knows() uint64 {
+	if w.Knows == nil {
+		return 0
+	}
+	return w.Knows()
 }
 
 // A waiter is a goroutine in Wait.
@@ -98,12 +116,12 @@ func (c *Count) wait(ctx context.Context, want *Wanted) error {
 	}()
 	woken := false // by a notification that counts on it that somebody looks
 	for slice := minSlice; ; {
-		mem.Mark("eventcount.wait", uint64(slice), mem.Flags(woken, cancelled != nil))
+		mem.Mark("eventcount.wait", uint64(slice), mem.Flags(woken, leads, cancelled != nil), want.knows())
 		if want.closed() {
 			c.leave(me, woken)
 			return seg.ErrClosed
 		}
-		if done, err := want.Try(); done || err != nil {
+		if done, err := want.try(); done || err != nil {
 			c.leave(me, woken && !done)
 			return err
 		}
@@ -113,17 +131,15 @@ func (c *Count) wait(ctx context.Context, want *Wanted) error {
 			return err
 		}
 		if !leads {
-			select {
-			case <-me.ready:
+			if mem.Await(me.ready, ctx.Done()) {
 				woken = true
 				want.awoke()
-			case <-ctx.Done():
 			}
 			leads = c.leads(me)
 			continue // by way of Try: whoever is woken looks, even if ctx has ended
 		}
 		if cancelled == nil && ctx.Done() != nil {
-			cancelled = context.AfterFunc(ctx, func() { c.jogLeader(me) })
+			cancelled = mem.AfterFunc(ctx, func() { c.jogLeader(me) })
 		}
 		key := announce(c.word)
 		crash.At("eventcount.announced")
@@ -132,18 +148,16 @@ func (c *Count) wait(ctx context.Context, want *Wanted) error {
 		if want.closed() || ctx.Err() != nil {
 			continue
 		}
-		if done, err := want.Try(); done || err != nil {
+		mem.Mark("eventcount.announced", key, uint64(slice), mem.Flags(cancelled != nil), want.knows())
+		if done, err := want.try(); done || err != nil {
 			c.leave(me, !done)
 			return err
 		}
 		if !c.fallAsleep() {
-			select {
-			case <-me.ready: // Resume, or HandleClosed
-			case <-ctx.Done():
-			}
+			mem.Await(me.ready, ctx.Done()) // Resume, or HandleClosed
 			continue
 		}
-		mem.Mark("eventcount.asleep", uint64(slice))
+		mem.Mark("eventcount.asleep", uint64(slice), mem.Flags(cancelled != nil), want.knows())
 		end := mem.WaitGroup(c.word, key, slice, c.group)
 		c.wakeUp()
 		switch end {
@@ -157,7 +171,9 @@ func (c *Count) wait(ctx context.Context, want *Wanted) error {
 			slice = min(2*slice, maxSlice)
 			want.awoke()
 			if want.Dead != nil && !want.closed() {
+				mem.Enter()
 				want.Dead()
+				mem.Leave()
 			}
 		}
 	}

@@ -93,6 +93,9 @@
 // pay: they are the difference between thousands of states and millions. Place them at the
 // heads of loops, before mem.Wait, and after a step whose past is of no use any more.
 //
+// Who calls functions that it does not know (a callback) stands between mem.Enter and
+// mem.Leave: Marks in there do not forget what was known before.
+//
 // A wrong Mark hides faults. So each search, when it found nothing, takes a sample of the
 // places that Marks have made one, and runs the code both ways on from there; if it does
 // not do the same, that is reported as a violation.

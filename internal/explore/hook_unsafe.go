@@ -93,7 +93,9 @@ func (x *search) Mark(label string, locals []uint64) {
 		return
 	}
 	k := key{2}
-	if t == in.main {
+	if n := len(t.bases); n > 0 {
+		k = t.bases[n-1]
+	} else if t == in.main {
 		k = in.outer
 	}
 	k.addString(label)
@@ -105,6 +107,20 @@ func (x *search) Mark(label string, locals []uint64) {
 		k.add(uint64(pc))
 	}
 	t.known = k
+}
+
+// Enter implements mem.Scheduler.
+func (x *search) Enter() {
+	t := x.thread()
+	t.bases = append(t.bases, t.known)
+}
+
+// Leave implements mem.Scheduler.
+func (x *search) Leave() {
+	t := x.thread()
+	if n := len(t.bases); n > 0 { // At may have come in between
+		t.bases = t.bases[:n-1]
+	}
 }
 
 // Until implements mem.Local.
@@ -125,6 +141,9 @@ func (x *search) Go(f func()) {
 	t.known.add(4)
 	t.cond = func() bool { return true } // settle starts it
 }
+
+// Tick implements mem.Local.
+func (x *search) Tick() { x.thread().take(pending{kind: kindStep}) }
 
 // Elapsed implements mem.Local.
 func (x *search) Elapsed() bool {

@@ -45,6 +45,7 @@ type thread struct {
 	out    outcome
 	cond   func() bool // what it waits for, when that is local
 	known  key         // all that it knows
+	bases  []key       // what it knew at each Enter
 	killed bool
 	done   bool
 }

@@ -19,6 +19,9 @@ type Model struct {
 	// Init puts there. Init may use whatever the shipped code does to new memory.
 	Size int
 	Init func(memory []byte)
+	// Keep are the pieces of the memory, from and to, that are ever written after Init;
+	// nil is all of it. States are as small as that.
+	Keep [][2]int
 	// Ghost is the number of words in which the model notes what the code itself
 	// does not know: who is inside, what was sent. They cost no steps.
 	Ghost  int
@@ -43,11 +46,15 @@ type Model struct {
 	// what it returns is asked in the place of real. It keeps no state. It may be nil.
 	Plant func(real mem.Scheduler) mem.Scheduler
 
+	// Settled reports whether it is all right that in this state nobody gets anywhere,
+	// since those died whom the others wait for. It may be nil.
+	Settled func(v *View) bool
+
 	// AnySlices is for code that promises less than that nobody has to wait for the
 	// end of a slice while everybody lives, and for one slice when somebody died:
 	// then there only must be a way to the end.
 	AnySlices bool
-	// MaxStates ends a search that is larger than meant; 0 is 30 million.
+	// MaxStates ends a search that is larger than meant; 0 is 10 million.
 	MaxStates int
 	// Samples is how many of the mergers that Mark brought about are checked by
 	// running both sides on; 0 is 2000, negative none.
@@ -118,8 +125,15 @@ func (p *Process) At(locals ...uint64) {
 		k.add(l)
 	}
 	p.in.outer = k
-	p.in.cur.known = k
+	p.in.cur.known, p.in.cur.bases = k, nil
 }
+
+// Acquire takes a lock that stands in for one that is explored by itself: in one step,
+// which comes when nobody alive has it. Word off of the memory says who has it.
+func (p *Process) Acquire(off int) { p.in.cur.take(pending{kind: kindLock, at: off, a: p.Token()}) }
+
+// Release gives it back, in one step.
+func (p *Process) Release(off int) { p.Word(off).Store(0) }
 
 // Digest says how to see what the process has in its own memory, beyond what its
 // goroutines hold in variables of their own. A process that has several
@@ -161,10 +175,21 @@ func (g Ghost) Add(i int, d uint64) uint64 {
 }
 
 // Word is the shared word at off.
-func (v *View) Word(off int) uint64 { return binary.LittleEndian.Uint64(v.st[off:]) }
+func (v *View) Word(off int) uint64 {
+	if at := v.x.where[off/8]; at >= 0 {
+		return binary.LittleEndian.Uint64(v.st[at:])
+	}
+	return binary.LittleEndian.Uint64(v.x.memory[off:])
+}
 
-// Bytes is the shared memory.
-func (v *View) Bytes() []byte { return v.st[:v.x.m.Size] }
+// Memory is a copy of the n bytes at off.
+func (v *View) Memory(off, n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(v.Word((off+i)/8*8) >> ((off + i) % 8 * 8))
+	}
+	return b
+}
 
 // Dead reports whether an actor has died.
 func (v *View) Dead(actor int) bool { return v.st[v.x.dead]&(1<<actor) != 0 }

@@ -34,7 +34,7 @@ func (x *search) progress() (quiet int) {
 		}
 		st := x.state(i)
 		switch {
-		case x.final(st):
+		case x.settled(st):
 			flags[i] |= isFinal | leadsOut
 		case steps == 0:
 			flags[i] |= isQuiet | leadsOut
@@ -243,7 +243,7 @@ func (x *search) unfinished(i uint32) string {
 	words := ""
 	for off := 0; off+8 <= x.m.Size; off += 8 {
 		x.view.st = st
-		if w := x.view.Word(off); w != 0 {
+		if w := x.view.Word(off); w != 0 && x.where[off/8] >= 0 {
 			words += fmt.Sprintf(" [%d]=%#x", off, w)
 		}
 	}

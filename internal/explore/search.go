@@ -40,6 +40,9 @@ type search struct {
 	running *instance
 	procs   []*automaton
 
+	where []int32 // of each word of the memory, where it is in a state; -1: it is constant
+	kept  int     // bytes of them
+
 	ghost, dead, spurious, cancels, slices, asleep, nodes, size int
 
 	arena  []byte   // all states
@@ -124,7 +127,21 @@ func newSearch(m *Model) *search {
 		m.Init(x.memory)
 	}
 	n := len(m.Actors)
-	x.ghost = m.Size
+	x.where = make([]int32, m.Size/8)
+	for i := range x.where {
+		x.where[i] = -1
+	}
+	keep := m.Keep
+	if keep == nil {
+		keep = [][2]int{{0, m.Size}}
+	}
+	for _, k := range keep {
+		for off := k[0] / 8 * 8; off < k[1]; off += 8 {
+			x.where[off/8] = int32(x.kept)
+			x.kept += 8
+		}
+	}
+	x.ghost = x.kept
 	x.dead = x.ghost + 8*m.Ghost
 	x.spurious = x.dead + 1
 	x.cancels = x.spurious + 1
@@ -156,7 +173,11 @@ func (x *search) samples() int {
 // begin puts the first state there.
 func (x *search) begin() bool {
 	st := x.scratch[0]
-	copy(st, x.memory)
+	for i, at := range x.where {
+		if at >= 0 {
+			copy(st[at:at+8], x.memory[8*i:])
+		}
+	}
 	mem.Hook = x
 	if x.m.Plant != nil {
 		mem.Hook = x.m.Plant(x)
@@ -195,6 +216,18 @@ func (x *search) final(st []byte) bool {
 		}
 	}
 	return true
+}
+
+// settled reports whether nothing more has to happen.
+func (x *search) settled(st []byte) bool {
+	if x.final(st) {
+		return true
+	}
+	if x.m.Settled == nil {
+		return false
+	}
+	x.view.st, x.view.Ghost = st, Ghost{st[x.ghost:x.dead]}
+	return x.m.Settled(&x.view)
 }
 
 func (x *search) state(i uint32) []byte {
@@ -280,7 +313,7 @@ func (x *search) look(n uint32) {
 func (x *search) walk() {
 	limit := x.m.MaxStates
 	if limit == 0 {
-		limit = 30e6
+		limit = 10e6
 	}
 	for n := uint32(0); int(n) < len(x.parent); n++ {
 		x.first = append(x.first, uint64(len(x.to)))
@@ -337,7 +370,7 @@ func (x *search) successors(from []byte, yield func([]byte, *successor) bool) {
 		for slot := range n.pend {
 			pend := &n.pend[slot]
 			s := successor{label: by(didStep, p, slot), proc: p, slot: slot, pend: *pend}
-			if pend.kind == kindNone || pend.kind == kindLocal {
+			if pend.kind == kindNone || pend.kind == kindLocal || pend.kind == kindLock && !x.free(cur, pend.at) {
 				continue
 			}
 			if pend.kind == kindWait && cur[x.asleep+p]&(1<<slot) != 0 {
@@ -490,7 +523,7 @@ func (x *search) noted() {
 func (x *search) apply(st []byte, p, slot int, pend *pending, choice int) outcome {
 	switch pend.kind {
 	case kindWord:
-		at := st[pend.at:]
+		at := x.word8(st, pend.at, pend.op != mem.Load)
 		old := binary.LittleEndian.Uint64(at)
 		val, ret := old, old
 		switch pend.op {
@@ -514,15 +547,23 @@ func (x *search) apply(st []byte, p, slot int, pend *pending, choice int) outcom
 		binary.LittleEndian.PutUint64(at, val)
 		return outcome{v: ret}
 	case kindWait:
-		if uint64(binary.LittleEndian.Uint32(st[pend.at:])) != pend.a {
+		if uint64(binary.LittleEndian.Uint32(x.word8(st, pend.at, false))) != pend.a {
 			return outcome{v: uint64(mem.Skipped)}
 		}
 		st[x.asleep+p] |= 1 << slot
 		return outcome{v: asleep}
 	case kindRead:
-		return outcome{b: string(st[pend.at : pend.at+pend.n])}
+		b := make([]byte, pend.n)
+		for i := range b {
+			b[i] = x.word8(st, (pend.at+i)/8*8, false)[(pend.at+i)%8]
+		}
+		return outcome{b: string(b)}
 	case kindWrite:
-		copy(st[pend.at:], pend.data)
+		for i := range pend.data {
+			x.word8(st, (pend.at+i)/8*8, true)[(pend.at+i)%8] = pend.data[i]
+		}
+	case kindLock:
+		binary.LittleEndian.PutUint64(x.word8(st, pend.at, true), pend.a)
 	case kindChoose:
 		return outcome{v: uint64(choice)}
 	case kindAlive:
@@ -532,6 +573,23 @@ func (x *search) apply(st []byte, p, slot int, pend *pending, choice int) outcom
 		}
 	}
 	return outcome{}
+}
+
+// word8 is a word of the shared memory in a state.
+func (x *search) word8(st []byte, off int, write bool) []byte {
+	if at := x.where[off/8]; at >= 0 {
+		return st[at : at+8]
+	}
+	if write && x.fault == nil {
+		x.fault = &Violation{Model: x.m.Name, What: fmt.Sprintf("the word at %d is written, and the model does not keep it", off)}
+	}
+	return append([]byte(nil), x.memory[off:off+8]...)
+}
+
+// free reports whether nobody alive has the lock at off.
+func (x *search) free(st []byte, off int) bool {
+	holder := int(binary.LittleEndian.Uint64(x.word8(st, off, false))) - 1
+	return holder < 0 || x.isDead(st, holder)
 }
 
 // wakes takes a wake-up: every choice of whom it wakes is tried, since the kernel

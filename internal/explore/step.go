@@ -24,6 +24,7 @@ const (
 	kindChoose             // whatever the scheduler likes
 	kindAlive              // probe a token
 	kindStep               // nothing
+	kindLock               // take a lock that stands for one
 	kindLocal              // wait for another goroutine of the process, or a context
 )
 

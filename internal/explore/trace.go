@@ -125,5 +125,8 @@ func (x *search) describe(st []byte, s *successor) string {
 	case kindAlive:
 		return fmt.Sprintf("alive %d: %v", p.a, s.out.v == 1)
 	}
+	if p.kind == kindLock {
+		return fmt.Sprintf("lock [%d]", p.at)
+	}
 	return "step"
 }

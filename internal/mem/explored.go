@@ -18,6 +18,8 @@ type Scheduler interface {
 	Wake(w *Uint64, n int) int
 	Copy(dst, src []byte)
 	Mark(label string, locals []uint64)
+	Enter()
+	Leave()
 }
 
 // Hook is the scheduler; nil: steps are taken on real memory, as in normal builds.
@@ -157,3 +159,17 @@ func WakeGroup(w *Uint64, group uint32) {
 // Explored tells whether steps may go to a scheduler: then nothing may depend on the
 // clock.
 const Explored = true
+
+// Enter is as in normal builds.
+func Enter() {
+	if Hook != nil {
+		Hook.Enter()
+	}
+}
+
+// Leave is as in normal builds.
+func Leave() {
+	if Hook != nil {
+		Hook.Leave()
+	}
+}

@@ -3,6 +3,7 @@
 package mem
 
 import (
+	"context"
 	"sync"
 	"time"
 )
@@ -27,3 +28,11 @@ func Await(ready, done <-chan struct{}) bool {
 
 // Elapsed reports whether more than d has passed since then.
 func Elapsed(then time.Time, d time.Duration) bool { return time.Since(then) > d }
+
+// AfterFunc is context.AfterFunc for an f that takes steps on shared memory.
+func AfterFunc(ctx context.Context, f func()) (stop func() bool) { return context.AfterFunc(ctx, f) }
+
+// WithTimeout is context.WithTimeout of a background.
+func WithTimeout(d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), d)
+}

@@ -3,6 +3,7 @@
 package mem
 
 import (
+	"context"
 	"sync"
 	"time"
 )
@@ -14,6 +15,8 @@ type Local interface {
 	// is true.
 	Until(cond func() bool)
 	Go(f func())
+	// Tick is a step that comes when the scheduler likes.
+	Tick()
 	// Elapsed is true or false as the scheduler likes.
 	Elapsed() bool
 	// Alive reports whether the process with that token lives.
@@ -83,4 +86,37 @@ func Elapsed(then time.Time, d time.Duration) bool {
 		return Hook.Elapsed()
 	}
 	return time.Since(then) > d
+}
+
+// AfterFunc is as in normal builds.
+func AfterFunc(ctx context.Context, f func()) (stop func() bool) {
+	if Hook == nil {
+		return context.AfterFunc(ctx, f)
+	}
+	began, stopped := false, false
+	Hook.Go(func() {
+		Hook.Until(func() bool { return stopped || ctx.Err() != nil })
+		if !stopped {
+			began = true
+			f()
+		}
+	})
+	return func() bool {
+		first := !began && !stopped
+		stopped = true
+		return first
+	}
+}
+
+// WithTimeout is as in normal builds.
+func WithTimeout(d time.Duration) (context.Context, context.CancelFunc) {
+	if Hook == nil {
+		return context.WithTimeout(context.Background(), d)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	Hook.Go(func() {
+		Hook.Tick()
+		cancel()
+	})
+	return ctx, cancel
 }

@@ -272,6 +272,7 @@ func (s *Semaphore) wait(ctx context.Context, h *seg.Handle) error {
 		Try:    func() (bool, error) { return t.try(), nil },
 		Awoke:  func() { t.slept = true },
 		Dead:   t.sliceOver,
+		Knows:  func() uint64 { return mem.Flags(t.slept, t.hungry) },
 		Handle: h,
 	})
 	if t.hungry {
