@@ -112,6 +112,7 @@ func (b *Barrier) Wait(ctx context.Context, h *seg.Handle) (index int, err error
 		b.order.Acquire()
 		return index, nil
 	}
+	mem.Mark("barrier.wait", uint64(s))
 	err = b.count.Wait(ctx, eventcount.Wanted{
 		Try: func() (bool, error) {
 			now := b.load()
@@ -126,6 +127,7 @@ func (b *Barrier) Wait(ctx context.Context, h *seg.Handle) (index int, err error
 		Dead:   func() { b.search(s) },
 		Handle: h,
 	})
+	mem.Mark("barrier.waited", uint64(s), mem.Flags(err != nil))
 	if err != nil && !errors.Is(err, ErrBroken) {
 		err = b.giveUp(s, err)
 	}
@@ -149,7 +151,9 @@ func (b *Barrier) arrive() (state, error) {
 			return s, s.err()
 		}
 		// First a member, then counted: see the package documentation.
+		mem.Enter()
 		b.join(s.round())
+		mem.Leave()
 		crash.At("barrier.joined")
 		if !b.cas(s, s.arrival(b.parties)) {
 			continue

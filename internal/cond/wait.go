@@ -191,6 +191,8 @@ func (c *Cond) unlinkLocked(w *Waiter) {
 func (c *Cond) giveUp(w *Waiter, why error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	mem.Enter()
+	defer mem.Leave()
 	for {
 		if w.signalled.Load() {
 			return nil

@@ -100,7 +100,9 @@ func (c *Count) Wait(ctx context.Context, want Wanted) error {
 	if done, err := c.spinner.spin(&want); done || err != nil {
 		return err
 	}
+	mem.Enter()
 	err := c.wait(ctx, &want)
+	mem.Leave()
 	runtime.KeepAlive(want.Handle) // with it goes the memory
 	return err
 }

@@ -147,6 +147,9 @@ func (x *search) Tick() { x.thread().take(pending{kind: kindStep}) }
 
 // Elapsed implements mem.Local.
 func (x *search) Elapsed() bool {
+	if x.m.Patient {
+		return false
+	}
 	return x.thread().take(pending{kind: kindChoose, n: 2, what: "time is up"}).v == 1
 }
 

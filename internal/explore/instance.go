@@ -128,7 +128,7 @@ func (in *instance) step(slot int, o outcome) {
 		return
 	}
 	t := in.threads[slot]
-	if o.v == asleep {
+	if t.pend.kind == kindWait && o.v == asleep {
 		t.pend.a = 0 // what was seen does not matter any more
 		return
 	}

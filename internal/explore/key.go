@@ -9,10 +9,10 @@ import "math/bits"
 type key [2]uint64
 
 func (k *key) add(v uint64) {
-	x := (k[0] ^ v) * 0x9e3779b97f4a7c15
+	x := (k[0] ^ v + 0x632be59bd9b4e019) * 0x9e3779b97f4a7c15
 	k[0] = (x ^ x>>32) * 0xd6e8feb86659fd93
 	k[0] ^= k[0] >> 29
-	y := bits.RotateLeft64(k[1], 23) + v*0xc2b2ae3d27d4eb4f
+	y := bits.RotateLeft64(k[1], 23) + (v+0x2545f4914f6cdd1d)*0xc2b2ae3d27d4eb4f
 	k[1] = (y ^ y>>31) * 0x165667b19e3779f9
 	k[1] ^= k[1] >> 32
 }

@@ -33,9 +33,15 @@ type Model struct {
 	// Slices bounds how many slices end in one run; 0 is no bound, negative none at all.
 	// With a bound, the promise of one slice is checked where enough are left.
 	Slices int
+	// Late is how many of these end only when nobody runs any more: the usual case, since a
+	// slice is long.
+	Late int
 
 	// Start notes how things are at first. It may be nil.
 	Start func(v *View)
+	// Patient makes mem.Elapsed always false; else it is whatever it can be.
+	Patient bool
+
 	// Died notes a death, before anybody can find it. It may be nil.
 	Died func(v *View, actor int)
 	// Always looks at every state, Finally at those in which nobody has anything
@@ -52,7 +58,8 @@ type Model struct {
 
 	// AnySlices is for code that promises less than that nobody has to wait for the
 	// end of a slice while everybody lives, and for one slice when somebody died:
-	// then there only must be a way to the end.
+	// then there only must be a way to the end. (One slice is meant for each wait, and checked
+	// as if each actor had one wait before it that a death concerns.)
 	AnySlices bool
 	// MaxStates ends a search that is larger than meant; 0 is 10 million.
 	MaxStates int

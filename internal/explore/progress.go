@@ -102,7 +102,7 @@ func (x *search) slicesLeadOut(flags []uint8, isFinal uint8) {
 			if ok[i] {
 				continue
 			}
-			if flags[i]&isFinal != 0 {
+			if flags[i]&isFinal != 0 || x.m.Slices != 0 && int(x.state(i)[x.slices]) >= x.m.Slices {
 				ok[i], again = true, true
 				continue
 			}

@@ -374,7 +374,7 @@ func (x *search) successors(from []byte, yield func([]byte, *successor) bool) {
 				continue
 			}
 			if pend.kind == kindWait && cur[x.asleep+p]&(1<<slot) != 0 {
-				if x.m.Slices == 0 || int(cur[x.slices]) < x.m.Slices {
+				if x.sliceMayEnd(cur) {
 					copy(st, cur)
 					st[x.asleep+p] &^= 1 << slot
 					if x.m.Slices != 0 {
@@ -478,6 +478,35 @@ func (x *search) choices(cur, st []byte, yield func([]byte, *successor) bool) bo
 		}
 	}
 	return false
+}
+
+// sliceMayEnd reports whether somebody's slice may end now.
+func (x *search) sliceMayEnd(st []byte) bool {
+	switch used := int(st[x.slices]); {
+	case x.m.Slices == 0:
+		return true
+	case used < x.m.Slices-x.m.Late:
+		return true
+	case used >= x.m.Slices:
+		return false
+	}
+	for p := range x.procs {
+		if x.isDead(st, p) {
+			continue
+		}
+		n := x.node(st, p)
+		for slot := range n.pend {
+			pend := &n.pend[slot]
+			switch {
+			case pend.kind == kindNone || pend.kind == kindLocal:
+			case pend.kind == kindWait && st[x.asleep+p]&(1<<slot) != 0:
+			case pend.kind == kindLock && !x.free(st, pend.at):
+			default:
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func popcount(b byte) (n int) {

@@ -3,108 +3,124 @@
 package sema
 
 import (
+	"context"
 	"testing"
 
 	"github.com/go-multiproc/multiproc/internal/explore"
 )
 
-// digest is what the process knows, for the explorer.
-func (s *Semaphore) digest() []uint64 {
-	d := []uint64{uint64(s.hint.Load())}
-	if t := s.turn; t != nil {
-		d = append(d, 1)
-		for _, f := range []bool{t.slept, t.hungry} {
-			if f {
-				d = append(d, 1)
-			} else {
-				d = append(d, 0)
-			}
-		}
-	}
-	return d
-}
-
-// visitor is an actor that takes a permit some times. The model's words are the number
-// of permits that each actor has.
-func visitor(p Param, rounds, deaths int) func(*explore.Process) {
-	return func(q *explore.Process) {
-		s, err := At(q.Handle().Mapping(), 0, p, 0)
+// acquirer takes and gives back a permit some times.
+func acquirer(s Param, rounds int, acquire func(p *explore.Process, s *Semaphore) bool) explore.Actor {
+	return explore.Actor{Run: func(p *explore.Process) {
+		h := p.Handle()
+		s, err := At(h.Mapping(), 0, s, 0)
 		if err != nil {
-			q.Failf("At: %v", err)
-			return
+			panic(err)
 		}
-		q.Digest(s.digest)
+		p.Digest(func() []uint64 { return append(s.count.Digest(), uint64(s.hint.Load())) })
 		for i := range uint64(rounds) {
-			q.At(i, 0)
-			if err := s.Acquire(q.Context(), q.Handle()); err != nil {
-				q.Failf("Acquire: %v", err)
-				return
+			p.At(i, 0)
+			got := acquire(p, s)
+			p.At(i, 1)
+			if !got {
+				continue
 			}
-			q.Note(func(v *explore.View) {
-				v.Ghost.Add(q.ID, 1)
-				n := uint64(0)
-				for j := range 3 {
-					n += v.Ghost.Get(j)
-				}
-				if n > uint64(p.Start()) {
-					v.Failf("%d are inside", n)
+			p.Note(func(v *explore.View) {
+				v.Ghost.Add(p.ID, 1)
+				if n := inside(v); n > s.start {
+					v.Failf("%d inside a semaphore of %d", n, s.start)
 				}
 			})
-			q.At(i, 1)
-			q.Step()
-			q.Note(func(v *explore.View) { v.Ghost.Set(q.ID, 0) })
-			if err := s.Release(q.Handle()); err != nil {
-				q.Failf("Release: %v", err)
+			p.Step()
+			p.Note(func(v *explore.View) { v.Ghost.Set(p.ID, 0) })
+			if err := s.Release(h); err != nil {
+				p.Failf("Release: %v", err)
 			}
 		}
-		q.At(99)
+		p.At(99)
+	}}
+}
+
+// inside is how many are, by the model's notes: a word for each actor.
+func inside(v *explore.View) (n int64) {
+	for i := range 3 {
+		n += int64(v.Ghost.Get(i))
 	}
+	return n
+}
+
+func patient(p *explore.Process, s *Semaphore) bool {
+	err := s.Acquire(context.Background(), p.Handle())
+	if err != nil {
+		p.Failf("Acquire: %v", err)
+	}
+	return err == nil
+}
+
+func fickle(p *explore.Process, s *Semaphore) bool {
+	err := s.Acquire(p.Context(), p.Handle())
+	if err != nil && err != context.Canceled {
+		p.Failf("Acquire: %v", err)
+	}
+	return err == nil
+}
+
+func trier(p *explore.Process, s *Semaphore) bool {
+	ok, err := s.TryAcquire(p.Handle())
+	if err != nil {
+		p.Failf("TryAcquire: %v", err)
+	}
+	return ok
 }
 
 func TestExploreSemaphore(t *testing.T) {
-	patience = 0
+	one, two := Slots(1), Slots(2)
 	for _, tt := range []struct {
-		name                        string
-		param                       Param
-		n, rounds, deaths, spurious int
-		slices                      int
-		long                        bool
+		name                              string
+		param                             Param
+		deaths, spurious, cancels, slices int
+		long                              bool
+		actors                            []explore.Actor
 	}{
-		{"1 permit, 2 actors, 2 rounds", Slots(1), 2, 2, 0, 0, -1, false},
-		{"1 permit, 2 actors, a death, a spurious wake-up", Slots(1), 2, 1, 1, 1, 2, false},
-		{"1 permit, 3 actors", Slots(1), 3, 1, 0, 0, -1, false},
-		{"1 permit, 3 actors, a death", Slots(1), 3, 1, 1, 0, 1, true},
-		{"2 permits, 3 actors", Slots(2), 3, 1, 0, 0, -1, false},
-		{"2 permits, 3 actors, a death", Slots(2), 3, 1, 1, 0, 1, true},
-		{"counting from 1, 3 actors", Counting(1), 3, 1, 0, 0, -1, false},
+		{"3 for a permit", one, 0, 0, 0, -1, false, []explore.Actor{acquirer(one, 1, patient), acquirer(one, 1, patient), acquirer(one, 1, patient)}},
+		{"3 for a permit, a death", one, 1, 0, 0, 2, true, []explore.Actor{acquirer(one, 1, patient), acquirer(one, 1, patient), acquirer(one, 1, patient)}},
+		{"3 for two permits, a death", two, 1, 0, 0, 2, true, []explore.Actor{acquirer(two, 1, patient), acquirer(two, 1, patient), acquirer(two, 1, patient)}},
+		{"2 rounds, a death", one, 1, 1, 0, 2, false, []explore.Actor{acquirer(one, 2, patient), acquirer(one, 1, patient)}},
+		{"one gives up, a death", one, 1, 0, 1, 2, true, []explore.Actor{acquirer(one, 1, patient), acquirer(one, 1, fickle), acquirer(one, 1, patient)}},
+		{"one tries, a death", one, 1, 0, 0, 2, true, []explore.Actor{acquirer(one, 1, patient), acquirer(one, 1, trier), acquirer(one, 1, patient)}},
+		{"counting", Counting(1), 0, 0, 0, -1, false, []explore.Actor{acquirer(Counting(1), 1, patient), acquirer(Counting(1), 1, patient), acquirer(Counting(1), 1, patient)}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.long && testing.Short() {
 				t.Skip("takes long")
 			}
-			size, err := tt.param.Size()
-			if err != nil {
-				t.Fatal(err)
-			}
 			m := explore.Model{
-				Name: "semaphore, " + tt.name, Size: size, Ghost: 3,
-				MaxStates: 3e6,
-				Deaths:    tt.deaths, Spurious: tt.spurious, Slices: tt.slices,
+				Name: "semaphore: " + tt.name, Ghost: 3, Actors: tt.actors,
+				Deaths: tt.deaths, Spurious: tt.spurious, Cancels: tt.cancels, Slices: tt.slices, Late: max(tt.slices-1, 0),
+				// Permits that have owners come back.
 				Died: func(v *explore.View, actor int) { v.Ghost.Set(actor, 0) },
-				Init: func(b []byte) { Init(b, tt.param.Start()) },
-				Finally: func(v *explore.View) {
-					if tt.deaths > 0 {
-						return // what a dead one has, who comes next finds
-					}
-					for i := range tt.param.slots() {
-						if v.Word(slotOffset(i, tt.param.slots())) != 0 {
-							v.Failf("permit %d is gone", i)
-						}
-					}
-				},
 			}
-			for range tt.n {
-				m.Actors = append(m.Actors, explore.Actor{Run: visitor(tt.param, tt.rounds, tt.deaths)})
+			// Who is hungry keeps others out, which multiplies the states.
+			m.Patient = tt.deaths > 0 && len(tt.actors) > 2
+			m.Size, _ = tt.param.Size()
+			m.Keep = [][2]int{{0, 24}}
+			for i := range tt.param.slots() {
+				at := slotOffset(i, tt.param.slots())
+				m.Keep = append(m.Keep, [2]int{at, at + 8})
+			}
+			m.Init = func(memory []byte) { Init(memory, 3) }
+			m.Finally = func(v *explore.View) {
+				if tt.param.Counts() && v.Word(balanceOffset) != 0 {
+					v.Failf("%d permits at the end", int64(v.Word(balanceOffset))+int64(tt.param.Start()))
+				}
+				for i := range tt.param.slots() {
+					if owner := int(v.Word(slotOffset(i, tt.param.slots()))); owner != 0 && !v.Dead(owner-1) {
+						v.Failf("actor %d has a permit at the end", owner-1)
+					}
+				}
+				if hungry := int(v.Word(hungryOffset)); hungry != 0 && !v.Dead(hungry-1) {
+					v.Failf("actor %d is hungry at the end", hungry-1)
+				}
 			}
 			explore.Check(t, m)
 		})

@@ -49,8 +49,6 @@ type Semaphore struct {
 	// last, which is in its cache.
 	hint atomic.Uint32
 
-	turn *turn // the last one, for the explorer only
-
 	counts  bool
 	start   int64
 	balance *mem.Uint64
@@ -130,6 +128,7 @@ func (s *Semaphore) remember(i int) {
 // down is take in counting mode.
 func (s *Semaphore) down() bool {
 	for {
+		mem.Mark("sema.down")
 		b := s.balance.Load()
 		if int64(b) >= s.start {
 			return false
@@ -143,6 +142,7 @@ func (s *Semaphore) down() bool {
 // up is give in counting mode.
 func (s *Semaphore) up() bool {
 	for {
+		mem.Mark("sema.up")
 		b := s.balance.Load()
 		if s.start-int64(b) >= int64(s.limit.Load()) {
 			return false
@@ -265,9 +265,7 @@ func (s *Semaphore) Held() int {
 // wait is Acquire when no permit was free at the first look.
 func (s *Semaphore) wait(ctx context.Context, h *seg.Handle) error {
 	t := turn{s: s, came: time.Now()}
-	if mem.Explored {
-		s.turn = &t
-	}
+	mem.Mark("sema.wait")
 	err := s.count.Wait(ctx, eventcount.Wanted{
 		Try:    func() (bool, error) { return t.try(), nil },
 		Awoke:  func() { t.slept = true },
