@@ -96,7 +96,7 @@ func TestExploreBarrier(t *testing.T) {
 			explore.Check(t, explore.Model{
 				// A round whose wake-up was lost and one whose party died take a slice each.
 				AnySlices: strings.Contains(tt.name, "rounds"),
-				Name: "barrier: " + tt.name, Actors: tt.actors, Ghost: ghosts, Size: tableAt + 8*len(tt.actors),
+				Name:      "barrier: " + tt.name, Actors: tt.actors, Ghost: ghosts, Size: tableAt + 8*len(tt.actors),
 				Deaths: tt.deaths, Spurious: tt.spurious, Cancels: tt.cancels, Slices: tt.slices, Late: max(tt.slices-1, 0),
 				// Who never came is not missed: the others wait as they would for anybody
 				// who has not come yet.

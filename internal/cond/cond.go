@@ -133,8 +133,6 @@ func (c *Cond) Broadcast() {
 
 // signal signals up to n of those who wait at r. It reports whether there was one.
 func (c *Cond) signal(r Record, n int) bool {
-	mem.Enter()
-	defer mem.Leave()
 	for {
 		v := r.counts()
 		if v.waiting() == 0 {

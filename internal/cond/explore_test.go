@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-multiproc/multiproc/internal/explore"
 	"github.com/go-multiproc/multiproc/internal/mem"
+	"github.com/go-multiproc/multiproc/internal/seg"
 )
 
 // The model's memory: the condition that all wait for, the lock that guards it, and the
@@ -26,11 +27,9 @@ func condOf(p *explore.Process, actors int) *Cond {
 		at := recordsAt + recordSize*i
 		return Record{Owner: m.Word(at), Counts: m.Word(at + countsOffset), Sleep: m.Word(at + sleepOffset)}
 	}, p.Token(), m.Alive)
+	c.own(p.ID) // see register
 	p.Digest(func() []uint64 {
-		d := []uint64{mem.Flags(c.known.Load(), c.mine.Owner != nil, c.suspended), uint64(c.epoch), uint64(c.asked)}
-		for i := range actors {
-			d = append(d, mem.Flags(c.record(i).Owner == c.mine.Owner))
-		}
+		d := []uint64{mem.Flags(c.suspended), uint64(c.epoch), uint64(c.asked)}
 		for w := c.first; w != nil; w = w.next {
 			d = append(d, mem.Flags(true, w.signalled.Load(), len(w.ready) > 0))
 		}
@@ -40,6 +39,16 @@ func condOf(p *explore.Process, actors int) *Cond {
 		return d
 	})
 	return c
+}
+
+// register gives each actor its record, as opening a Cond does.
+func register(actors int) func(memory []byte) {
+	return func(memory []byte) {
+		seg.WordOf(memory[usedAt:]).Store(uint64(actors))
+		for i := range actors {
+			seg.WordOf(memory[recordsAt+recordSize*i:]).Store(uint64(i + 1))
+		}
+	}
 }
 
 // waiter waits until the condition is above zero, and takes one off it, as users do: under
@@ -85,8 +94,6 @@ func waiter(actors int, patient bool) explore.Actor {
 func signaller(actors int, n uint64, say func(c *Cond)) explore.Actor {
 	return explore.Actor{Run: func(p *explore.Process) {
 		c, condition := condOf(p, actors), p.Word(conditionAt)
-		// Who dies before it has ever done anything with the Cond is not missed.
-		c.know()
 		p.At(0)
 		p.Acquire(lockAt)
 		condition.Store(condition.Load() + n)
@@ -103,18 +110,18 @@ func TestExploreCond(t *testing.T) {
 		long                              bool
 		actors                            []explore.Actor
 	}{
-		{"2 wait, a broadcast", 0, 0, 0, -1, false, []explore.Actor{waiter(3, true), waiter(3, true), signaller(3, 2, (*Cond).Broadcast)}},
-		{"2 wait, a broadcast, a death", 1, 0, 0, 2, true, []explore.Actor{waiter(3, true), waiter(3, true), signaller(3, 2, (*Cond).Broadcast)}},
-		{"2 signal, one waits, a death", 1, 0, 0, 2, true, []explore.Actor{waiter(3, true), signaller(3, 1, (*Cond).Signal), signaller(3, 1, (*Cond).Signal)}},
+		{"2 wait, a broadcast", 0, 1, 0, -1, false, []explore.Actor{waiter(3, true), waiter(3, true), signaller(3, 2, (*Cond).Broadcast)}},
+		{"2 wait, a broadcast, a death", 1, 0, 0, 2, false, []explore.Actor{waiter(3, true), waiter(3, true), signaller(3, 2, (*Cond).Broadcast)}},
+		{"2 signal, one waits, a death", 1, 0, 0, 2, false, []explore.Actor{waiter(3, true), signaller(3, 1, (*Cond).Signal), signaller(3, 1, (*Cond).Signal)}},
 		{"one waits, one gives up", 0, 0, 1, -1, false, []explore.Actor{waiter(3, true), waiter(3, false), signaller(3, 1, (*Cond).Signal)}},
-		{"one waits, one gives up, a death", 1, 0, 1, 2, true, []explore.Actor{waiter(3, true), waiter(3, false), signaller(3, 1, (*Cond).Signal)}},
+		{"one waits, one gives up, a death", 1, 0, 1, 2, false, []explore.Actor{waiter(3, true), waiter(3, false), signaller(3, 1, (*Cond).Signal)}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.long && testing.Short() {
 				t.Skip("takes long")
 			}
 			explore.Check(t, explore.Model{
-				Name: "cond: " + tt.name, Actors: tt.actors, Size: recordsAt + recordSize*len(tt.actors),
+				Name: "cond: " + tt.name, Actors: tt.actors, Size: recordsAt + recordSize*len(tt.actors), Init: register(len(tt.actors)),
 				Deaths: tt.deaths, Spurious: tt.spurious, Cancels: tt.cancels, Slices: tt.slices, Late: max(tt.slices-1, 0),
 				// Nobody is left to make it true, or one took what another was to have.
 				Settled: func(v *explore.View) bool {
