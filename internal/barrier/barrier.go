@@ -53,6 +53,7 @@ type Barrier struct {
 	alive   func(token uint64) bool
 
 	inside atomic.Int64 // goroutines in Wait
+	asked  atomic.Int64 // the member to ask after first
 
 	mu    mem.Mutex // protects what follows
 	entry int       // where this process's membership was the last time
@@ -307,12 +308,34 @@ func (b *Barrier) tidy(round uint64) {
 	}
 }
 
+// probes is after how many processes one slice asks: about 50 µs. With more of them, it
+// takes more slices, but those who wait share the work.
+const probes = 64
+
 // search breaks the barrier if a member that the round can not do without is dead.
-// The caller has arrived in the round.
+// The caller has arrived in the round. If there are many, each call asks after some of
+// them, and the next one goes on from there.
 func (b *Barrier) search(arrived state) {
-	for _, e := range b.members {
+	start := b.asked.Load() % int64(len(b.members))
+	next := int64(0)
+	defer func() {
+		if next != start {
+			b.asked.Store(next)
+		}
+	}()
+	asked := 0
+	for i := range b.members {
+		at := (int(start) + i) % len(b.members)
+		e := b.members[at]
 		m := member(e.Load())
-		if m == 0 || m.token() == b.token || b.alive(m.token()) {
+		if m == 0 || m.token() == b.token {
+			continue
+		}
+		if asked++; asked > probes {
+			next = int64(at)
+			return
+		}
+		if b.alive(m.token()) {
 			continue
 		}
 		// One that left in good order took itself out before it let go of its token.
