@@ -119,7 +119,7 @@ func (s *signals) end(sig syscall.Signal) {
 		switch {
 		case sig == syscall.SIGTERM:
 			p.Terminate()
-		case signalledByTerminal(p.child.pid):
+		case !p.settings.deaf && signalledByTerminal(p.child.pid):
 			p.startGrace()
 		default:
 			p.Interrupt()

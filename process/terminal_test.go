@@ -1,0 +1,125 @@
+//go:build linux
+
+package process_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Ctrl-C at a terminal ends the whole family, once each, and nobody prints a trace; whatever stands between the terminal and the
+// program.
+func TestCtrlC(t *testing.T) {
+	program := buildProgram(t, "interrupted")
+	goTool, goErr := exec.LookPath("go")
+	told := []string{"Process-1 told: interrupt", "Process-1:1 told: interrupt", "Process-2 told: interrupt"}
+	for _, test := range []struct {
+		name    string
+		script  string // for sh; $P is the program
+		direct  []string
+		presses int
+		say     []string // in any order
+		status  int      // of the session leader; below zero a signal
+	}{
+		{name: "without a shell", direct: []string{program}, presses: 1, say: told, status: -2},
+		{name: "twice", direct: []string{program, "stubborn"}, presses: 2, say: told, status: -2},
+		{name: "job of a shell", script: `set -m; $P; echo "status $?"`, presses: 1, say: told, status: -2},
+		{name: "job of a shell, twice", script: `set -m; $P stubborn; echo "status $?"`, presses: 2, say: told, status: -2},
+		{name: "script", script: `$P`, presses: 1, say: told, status: -2},
+		{name: "script with a trap", script: `trap 'echo trapped' INT; $P; echo "status $?"`, presses: 1, say: append([]string{"trapped", "status 130"}, told...)},
+		{name: "script with a trap, twice", script: `trap 'echo trapped' INT; $P stubborn; echo "status $?"`, presses: 2, say: append([]string{"trapped", "status 130"}, told...)},
+		{name: "pipe", script: `set -m; $P | cat; echo over`, presses: 1, status: -2}, // cat ends at once, and nothing can be said
+		{name: "go run", direct: []string{goTool, "run", "./testdata/interrupted"}, presses: 1, say: append([]string{"signal: interrupt"}, told...), status: 1},
+		{name: "go run, twice", direct: []string{goTool, "run", "./testdata/interrupted", "stubborn"}, presses: 2, say: append([]string{"signal: interrupt"}, told...), status: 1},
+		{name: "aloof child", direct: []string{program, "aloof"}, presses: 1, say: []string{"Process-1 told: terminated", "Process-1:1 told: terminated", "Process-2 told: interrupt"}, status: -2},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			keyboard, tty := openTerminal(t)
+			argv := test.direct
+			if test.script != "" {
+				argv = []string{"sh", "-c", test.script}
+			} else if argv[0] == goTool && goErr != nil {
+				t.Skip(goErr)
+			}
+			cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
+			cmd.Env = append(os.Environ(), "P="+program)
+			cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			tty.Close() // so that the screen ends with the last who could write to it
+			screen := &lines{t: t, r: keyboard}
+			for range 3 {
+				if s := screen.next(); !strings.HasSuffix(s, " ready\r") {
+					t.Fatalf("%q", s)
+				}
+			}
+			press := func() {
+				if _, err := io.WriteString(keyboard, "\x03"); err != nil {
+					t.Error(err)
+				}
+			}
+			press()
+			var said []string
+			if test.presses > 1 {
+				for len(said) < len(told) {
+					said = append(said, screen.next())
+				}
+				// The parent may not have heard the first when the second comes, and two signals that wait are one.
+				ended := make(chan struct{})
+				defer close(ended)
+				go func() {
+					for {
+						io.WriteString(keyboard, "\x03")
+						select {
+						case <-ended:
+							return
+						case <-time.After(50 * time.Millisecond):
+						}
+					}
+				}()
+			}
+			rest, err := io.ReadAll(keyboard)
+			if err != nil && !errors.Is(err, syscall.EIO) { // which is how a terminal ends
+				t.Errorf("the family did not end: %v", err)
+				syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+				cmd.Process.Kill()
+			}
+			said = append(said, strings.SplitAfter(screen.b.String()+string(rest), "\n")...)
+			var got []string
+			for _, s := range said {
+				s = strings.TrimSpace(strings.ReplaceAll(s, "^C", ""))
+				if s == "Process-1:1 told: terminated" && !strings.HasPrefix(test.name, "aloof") {
+					s = "Process-1:1 told: interrupt" // its parent was faster than the terminal
+				}
+				if s != "" {
+					got = append(got, s)
+				}
+			}
+			want := slices.Clone(test.say)
+			slices.Sort(got)
+			slices.Sort(want)
+			if test.presses > 1 {
+				got = slices.Compact(got) // a trap may be sprung each time
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("the terminal shows\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+			cmd.Wait()
+			status := cmd.ProcessState.Sys().(syscall.WaitStatus)
+			if code := status.ExitStatus(); test.status >= 0 && code != test.status || test.status < 0 && (!status.Signaled() || status.Signal() != syscall.Signal(-test.status)) {
+				t.Errorf("%s ended with %v", fmt.Sprint(argv), cmd.ProcessState)
+			}
+		})
+	}
+}
