@@ -117,6 +117,9 @@ func decodeExit(status syscall.WaitStatus, waitErr error, r result, resultErr er
 		e.Err = "it ended without taking its job: main has to call process.Main, or process.Init, before it does anything else"
 	case !errors.Is(resultErr, io.EOF):
 		e.Err = fmt.Sprintf("what it said of its end cannot be read: %v", resultErr)
+	case e.Code == exitPanic:
+		// With GOTRACEBACK=none, or where the program has taken the crash file away from us.
+		e.Err = "its function did not return: it called os.Exit, or the Go runtime ended it, for a reason that only standard error tells"
 	case e.Code != 0:
 		e.Err = "its function did not return: it called os.Exit, or log.Fatal"
 	default:
