@@ -27,7 +27,10 @@ const manyMarker = "PROCESS_TEST_MANY"
 func TestManyChildren(t *testing.T) { eachWay(t, testManyChildren) }
 
 func testManyChildren(t *testing.T) {
-	sequential, simultaneous := "300", "40"
+	sequential, simultaneous := "200", "40"
+	if raceEnabled {
+		sequential, simultaneous = "50", "20"
+	}
 	if os.Getenv(manyMarker) != "" {
 		sequential, simultaneous = "2000", "200"
 	}
