@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/go-multiproc/multiproc/internal/eventcount"
 	"github.com/go-multiproc/multiproc/queue"
 )
 
@@ -110,20 +111,27 @@ func BenchmarkToOtherProcess(b *testing.B) {
 	}
 }
 
-// BenchmarkRoundTrip is a message to another process and back.
+// BenchmarkRoundTrip is a message to another process and back. Asleep, neither side spins.
 func BenchmarkRoundTrip(b *testing.B) {
-	ctx := context.Background()
-	p := pair{newQueue[[]byte](b, queue.Options{}), newQueue[[]byte](b, queue.Options{})}
-	c := start(b, "echo", p)
-	c.Line()
-	m := make([]byte, 8)
-	for b.Loop() {
-		if err := p.To.Put(ctx, m); err != nil {
-			b.Fatal(err)
-		}
-		if _, err := p.Back.Get(ctx); err != nil {
-			b.Fatal(err)
-		}
+	for _, asleep := range []bool{false, true} {
+		b.Run(fmt.Sprintf("asleep=%t", asleep), func(b *testing.B) {
+			ctx := context.Background()
+			p := pair{newQueue[[]byte](b, queue.Options{}), newQueue[[]byte](b, queue.Options{})}
+			c := start(b, "echo", p, fmt.Sprint(asleep))
+			c.Line()
+			eventcount.NoSpin.Store(asleep)
+			defer eventcount.NoSpin.Store(false)
+			m := make([]byte, 8)
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := p.To.Put(ctx, m); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := p.Back.Get(ctx); err != nil {
+					b.Fatal(err)
+				}
+			}
+			c.Kill()
+		})
 	}
-	c.Kill()
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-multiproc/multiproc/internal/eventcount"
 	"github.com/go-multiproc/multiproc/internal/reexec"
 	"github.com/go-multiproc/multiproc/queue"
 )
@@ -111,6 +112,7 @@ type pair struct{ To, Back *queue.Queue[[]byte] }
 // echo sends back what it gets.
 func echo(args []string) int {
 	p := taken[pair](args)
+	eventcount.NoSpin.Store(args[2] == "true")
 	fmt.Println("ready")
 	for {
 		b, err := p.To.Get(context.Background())
