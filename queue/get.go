@@ -51,6 +51,7 @@ func (q *core) nextLocked() (rd ring.Reader, o ring.Outcome, err error) {
 
 // getLocked takes a message and gives the consumers' lock back.
 func (q *core) getLocked(dst []byte) ([]byte, bool, error) {
+	mem.Mark("queue.get")
 	if err := q.r.Register(); err != nil {
 		_ = q.consumers.Unlock()
 		return nil, false, err
@@ -127,6 +128,7 @@ func (q *core) awaitMessage(ctx context.Context, try func() (bool, error)) error
 			if !q.r.Peek() {
 				return false, nil
 			}
+			mem.Mark("queue.peek")
 			return try()
 		},
 		Dead: q.sweep, Handle: q.h,

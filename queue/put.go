@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-multiproc/multiproc/internal/eventcount"
 	"github.com/go-multiproc/multiproc/internal/lock"
+	"github.com/go-multiproc/multiproc/internal/mem"
 	"github.com/go-multiproc/multiproc/internal/ring"
 )
 
@@ -44,6 +45,7 @@ func (q *core) putNow(ctx context.Context, b []byte) (bool, error) {
 
 // putLocked adds a message and gives the producers' lock back.
 func (q *core) putLocked(b []byte) (bool, error) {
+	mem.Mark("queue.put")
 	w := q.r.Writer()
 	o, err := w.Add(b)
 	q.order.release()
@@ -54,6 +56,7 @@ func (q *core) putLocked(b []byte) (bool, error) {
 	if e := q.producers.Unlock(); e != nil && err == nil {
 		err = explain(e)
 	}
+	mem.Mark("queue.put.done", uint64(o))
 	if published {
 		q.notEmpty.Notify()
 	}
@@ -136,16 +139,20 @@ func (q *core) sweep() {
 	if !ok || err != nil {
 		return
 	}
+	defer q.consumers.Unlock()
 	q.sweepLocked()
-	// A producer that died in a Put of a big message left a gap.
-	ok, err = q.producers.TryLock(lock.Scoped)
-	if ok && err == nil {
-		if more, err := q.r.SweepOverflow(); more && err == nil {
-			defer q.notFull.Broadcast()
-		}
-		_ = q.producers.Unlock()
+	if !q.r.HasOverflow() {
+		return
 	}
-	_ = q.consumers.Unlock()
+	// A producer that died in a Put of a big message left a gap.
+	if ok, err := q.producers.TryLock(lock.Scoped); !ok || err != nil {
+		return
+	}
+	more, err := q.r.SweepOverflow()
+	_ = q.producers.Unlock()
+	if more && err == nil {
+		q.notFull.Broadcast()
+	}
 }
 
 // sweepLocked looks for leases and reservations of the dead.
@@ -172,7 +179,7 @@ func (q *core) sweepLocked() {
 // other processes' hands.
 const sweepEvery = 25 * time.Millisecond
 
-func (q *core) sweepDue() bool { return time.Now().UnixNano()-q.swept.Load() > int64(sweepEvery) }
+func (q *core) sweepDue() bool { return mem.Elapsed(time.Unix(0, q.swept.Load()), sweepEvery) }
 
 // errBusy says that the dead letters are in somebody's hands who was stopped.
 var errBusy = errors.New("queue: dead letters are not available now")

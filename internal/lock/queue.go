@@ -193,7 +193,7 @@ func (q *queue) wait(ctx context.Context, h *seg.Handle, mend *mending, try atte
 
 // spin tries for some microseconds without queueing up.
 func (q *queue) spin(try attempt) (verdict, error) {
-	if !manyCPUs || !q.spinning.CompareAndSwap(false, true) {
+	if mem.Explored || !manyCPUs || !q.spinning.CompareAndSwap(false, true) {
 		return blocked, nil
 	}
 	defer q.spinning.Store(false)

@@ -69,12 +69,15 @@ func (r *Ring) passed(end uint64) {
 	r.overHead.Store(end)
 }
 
+// HasOverflow reports whether there is an overflow area.
+func (r *Ring) HasOverflow() bool { return len(r.over.data) > 0 }
+
 // SweepOverflow finds out what of the overflow area is in use, when a process died
 // while it put or took a big message. It reports whether there is more room now.
 //
 // Preconditions: both locks are held.
 func (r *Ring) SweepOverflow() (bool, error) {
-	if len(r.over.data) == 0 {
+	if !r.HasOverflow() {
 		return false, nil
 	}
 	end := r.overTail.Load() / r.over.page * r.over.page
