@@ -33,7 +33,7 @@ type core struct {
 	letters bool
 	dead    *core // of the same segment, or nil
 
-	producers, consumers    *lock.Mutex
+	producers, consumers    *sideLock
 	notEmpty, notFull, idle *eventcount.Count
 	order                   *raceWord
 
@@ -184,8 +184,8 @@ func newCore(h *seg.Handle, p plan, i int) *core {
 			Token:    m.Token(),
 			Alive:    m.Alive,
 		}),
-		producers: lock.At(h, meta+ring.ProducersLock),
-		consumers: lock.At(h, meta+ring.ConsumersLock),
+		producers: sideAt(h, meta+ring.ProducersLock),
+		consumers: sideAt(h, meta+ring.ConsumersLock),
 		notEmpty:  eventcount.At(m, at+ring.NotEmpty),
 		notFull:   eventcount.At(m, at+ring.NotFull),
 		idle:      eventcount.At(m, at+ring.Idle),
@@ -245,7 +245,7 @@ func (q quiescer) Offset() int { return q.consumers.Offset() }
 
 // lockFor takes one of the locks for a method that must not block. A holder is through
 // in a moment, unless it was stopped by a signal: then there is nothing to be had now.
-func (q *core) lockFor(l *lock.Mutex, d time.Duration) (bool, error) {
+func (q *core) lockFor(l *sideLock, d time.Duration) (bool, error) {
 	ok, err := l.TryLock(lock.Scoped)
 	if ok || err != nil {
 		return ok, explain(err)

@@ -6,11 +6,11 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/go-multiproc/multiproc/internal/eventcount"
 	"github.com/go-multiproc/multiproc/internal/explore"
-	"github.com/go-multiproc/multiproc/internal/lock"
 	"github.com/go-multiproc/multiproc/internal/mem"
 	"github.com/go-multiproc/multiproc/internal/ring"
 	"github.com/go-multiproc/multiproc/internal/seg"
@@ -19,8 +19,8 @@ import (
 // The memory of an explored queue: what a control block has, without what lies between.
 const (
 	producersAt = 0
-	consumersAt = 64
-	wordsAt     = 128
+	consumersAt = 8
+	wordsAt     = 16
 	slotsAt     = wordsAt + 8*16
 	maxSlots    = 3
 	ringAt      = slotsAt + 16*maxSlots
@@ -51,13 +51,14 @@ func content(n uint64) []byte {
 
 func explored(p *explore.Process, g ring.Geometry) *core {
 	q := exploredRing(p.Handle(), g)
-	p.Digest(func() []uint64 { return append(q.producers.Digest(), q.consumers.Digest()...) })
+	p.Digest(func() []uint64 { return nil }) // nothing is kept between calls but the slot, which At knows of
 	return q
 }
 
 // holding puts messages 1 to n into new memory, and shuts the queue down if it is to.
 func holding(g ring.Geometry, n uint64, closed bool) func(memory []byte) {
 	return func(memory []byte) {
+		noteBase(memory)
 		r := exploredRing(seg.Simulate(memory, 99), g).r
 		w := r.Writer()
 		for i := uint64(1); i <= n; i++ {
@@ -82,7 +83,7 @@ func exploredRing(h *seg.Handle, g ring.Geometry) *core {
 			Ring: m.Words(ringAt, g.Bytes/8), Data: h.Meta()[ringAt : ringAt+g.Bytes], Slots: maxSlots,
 			Token: m.Token(), Alive: m.Alive,
 		}),
-		producers: lock.At(h, producersAt), consumers: lock.At(h, consumersAt),
+		producers: sideAt(h, producersAt), consumers: sideAt(h, consumersAt),
 		notEmpty: count(ring.NotEmpty), notFull: count(ring.NotFull), idle: count(ring.Idle),
 	}
 }
@@ -221,7 +222,7 @@ func leaser(g ring.Geometry, fickle bool) explore.Actor {
 					v.Failf("message %d is leased after its end", n)
 				case v.Ghost.Get(holders+int(n)) != 0:
 					v.Failf("message %d is leased to two", n)
-				case deliveries > 1 && v.Deaths() == 0 && !fickle:
+				case deliveries > 1 && v.Deaths() == 0 && v.Ghost.Get(0) == 0:
 					v.Failf("message %d is delivered again", n)
 				}
 				v.Ghost.Set(holders+int(n), 1<<p.ID)
@@ -229,7 +230,10 @@ func leaser(g ring.Geometry, fickle bool) explore.Actor {
 			p.Step()
 			h.end()
 			if fickle && deliveries == 1 && round == 0 {
-				p.Note(func(v *explore.View) { v.Ghost.Set(holders+int(n), 0) })
+				p.Note(func(v *explore.View) {
+					v.Ghost.Set(holders+int(n), 0)
+					v.Ghost.Set(0, 1) // somebody gave a message back
+				})
 				err = h.nack()
 			} else {
 				p.Note(func(v *explore.View) {
@@ -341,6 +345,99 @@ func TestExploreQueue(t *testing.T) {
 				m.Slices = 2
 			}
 			explore.Check(t, m)
+		})
+	}
+}
+
+// A faulty scheduler takes some steps otherwise than the code meant them.
+type faulty struct {
+	mem.Scheduler
+	copy func(real mem.Scheduler, dst, src []byte)
+	word func(real mem.Scheduler, op mem.Op, w *mem.Uint64, a, b uint64) uint64
+}
+
+func (f faulty) Copy(dst, src []byte) {
+	if f.copy != nil {
+		f.copy(f.Scheduler, dst, src)
+		return
+	}
+	f.Scheduler.Copy(dst, src)
+}
+
+func (f faulty) Word(op mem.Op, w *mem.Uint64, a, b uint64) uint64 {
+	if f.word != nil {
+		return f.word(f.Scheduler, op, w, a, b)
+	}
+	return f.Scheduler.Word(op, w, a, b)
+}
+
+// Faults that queues in shared memory have had are found.
+func TestExploreFindsFaultsInQueue(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		deaths int
+		held   uint64
+		actors []explore.Actor
+		fault  faulty
+		found  string
+	}{
+		{
+			"head advanced before the copy", 0, 2,
+			[]explore.Actor{producer(two, 3, 1, false), consumer(two, 3, true)},
+			faulty{copy: func(real mem.Scheduler, dst, src []byte) {
+				if head := headOf(src); head != nil { // from the ring: a consumer
+					h := ring.Place(real.Word(mem.Load, head, 0, 0))
+					real.Word(mem.Store, head, uint64(h)+4<<32+1, 0)
+				}
+				real.Copy(dst, src)
+			}}, "damaged",
+		},
+		{
+			"tail advanced before the copy", 0, 0,
+			[]explore.Actor{producer(two, 1, 1, false), consumer(two, 1, true)},
+			faulty{copy: func(real mem.Scheduler, dst, src []byte) {
+				if head := headOf(dst); head != nil { // into the ring: a producer
+					tail := wordBeside(head, wordAt(tailOffset)-wordAt(headOffset))
+					v := real.Word(mem.Load, tail, 0, 0)
+					real.Word(mem.Store, tail, v+4<<32+1, 0)
+				}
+				real.Copy(dst, src)
+			}}, "message 0",
+		},
+		{
+			"no news of a message", 0, 0,
+			[]explore.Actor{producer(two, 1, 1, false), consumer(two, 1, true)},
+			faulty{word: func(real mem.Scheduler, op mem.Op, w *mem.Uint64, a, b uint64) uint64 {
+				v := real.Word(op, w, a, b)
+				if placeOf(w) == wordAt(ring.NotEmpty) && op == mem.Load {
+					return v &^ 1 // nobody seems to wait
+				}
+				return v
+			}}, "slice",
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := queueModel(tt.name, two, tt.actors...)
+			m.Init = holding(two, tt.held, false)
+			m.Start = func(v *explore.View) {
+				for n := range tt.held {
+					v.Ghost.Set(int(n)+1, sending|sent)
+				}
+			}
+			m.Deaths, m.Slices = tt.deaths, -1
+			m.Plant = func(real mem.Scheduler) mem.Scheduler {
+				f := tt.fault
+				f.Scheduler = real
+				return f
+			}
+			r, v := explore.Run(m)
+			if v == nil {
+				t.Fatalf("not found in %v", r)
+			}
+			t.Logf("found among %d states: %s", r.States, v.What)
+			if !strings.Contains(v.What, tt.found) {
+				t.Errorf("found something else: %s", v.What)
+			}
 		})
 	}
 }

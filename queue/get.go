@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"runtime"
+	"time"
 
 	"github.com/go-multiproc/multiproc/internal/crash"
 	"github.com/go-multiproc/multiproc/internal/eventcount"
@@ -33,14 +34,18 @@ func (q *core) tryGet(dst []byte) ([]byte, bool, error) {
 // Preconditions: the consumers' lock is held.
 func (q *core) nextLocked() (rd ring.Reader, o ring.Outcome, err error) {
 	rd = q.r.Reader()
-	if rd.Behind() && q.sweepDue() {
+	if rd.Behind() && q.sweepDue(sweepEvery) {
 		q.sweepLocked()
 		rd = q.r.Reader()
 	}
 	o, err = rd.Next()
-	if o == ring.Blocked && err == nil && q.sweepDue() {
-		_, err = rd.Publish()
-		if err == nil {
+	if o == ring.Done || err != nil {
+		return rd, o, err
+	}
+	// Who has waited for the lock of a process that died must not have to wait for its lease,
+	// or its reservation, once more.
+	if (rd.Behind() || o == ring.Blocked) && (mem.Explored || q.sweepDue(time.Millisecond)) || rd.Orphan() {
+		if _, err = rd.Publish(); err == nil {
 			q.sweepLocked()
 			rd = q.r.Reader()
 			o, err = rd.Next()
@@ -51,7 +56,6 @@ func (q *core) nextLocked() (rd ring.Reader, o ring.Outcome, err error) {
 
 // getLocked takes a message and gives the consumers' lock back.
 func (q *core) getLocked(dst []byte) ([]byte, bool, error) {
-	mem.Mark("queue.get")
 	if err := q.r.Register(); err != nil {
 		_ = q.consumers.Unlock()
 		return nil, false, err
@@ -75,9 +79,12 @@ func (q *core) getLocked(dst []byte) ([]byte, bool, error) {
 		err = e
 	}
 	q.order.acquire()
+	mem.Mark("queue.get.1", uint64(o), mem.Flags(got, room, err != nil), mem.Sum(dst))
+	mem.Enter()
 	if e := q.consumers.Unlock(); e != nil && err == nil {
 		err = explain(e)
 	}
+	mem.Leave()
 	if room {
 		q.roomMade()
 		if !got { // a reservation that was given up is out of the way
@@ -128,7 +135,6 @@ func (q *core) awaitMessage(ctx context.Context, try func() (bool, error)) error
 			if !q.r.Peek() {
 				return false, nil
 			}
-			mem.Mark("queue.peek")
 			return try()
 		},
 		Dead: q.sweep, Handle: q.h,

@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-multiproc/multiproc/internal/crash"
 	"github.com/go-multiproc/multiproc/internal/lock"
+	"github.com/go-multiproc/multiproc/internal/mem"
 	"github.com/go-multiproc/multiproc/internal/ring"
 )
 
@@ -34,6 +35,14 @@ func (q *core) keep(h *hold) bool {
 		_ = h.giveBack()
 	}
 	return !closing
+}
+
+// digest is what is known of it, for mem.Mark.
+func (h *hold) digest() uint64 {
+	if h == nil {
+		return 0
+	}
+	return h.rec.Digest()
 }
 
 // end takes the hold off the list. It reports whether the caller has to end it.
@@ -74,9 +83,12 @@ func (h *hold) ack() error {
 		return explain(err)
 	}
 	room, err := q.r.Ack(&h.rec)
+	mem.Mark("queue.hold.1", mem.Flags(room, err != nil))
+	mem.Enter()
 	if e := q.consumers.Unlock(); e != nil && err == nil {
 		err = e
 	}
+	mem.Leave()
 	if room {
 		q.moved()
 	}
@@ -90,9 +102,12 @@ func (h *hold) nack() error {
 		return explain(err)
 	}
 	again, room, err := q.r.Nack(&h.rec, q.bury)
+	mem.Mark("queue.hold.2", mem.Flags(again, room, err != nil))
+	mem.Enter()
 	if e := q.consumers.Unlock(); e != nil && err == nil {
 		err = e
 	}
+	mem.Leave()
 	if again {
 		q.notEmpty.Notify()
 	}
@@ -169,9 +184,12 @@ func (q *core) leaseLocked() (h *hold, deliveries int, err error) {
 		err = e
 	}
 	q.order.acquire()
+	mem.Mark("queue.hold.3", uint64(o), uint64(deliveries), mem.Flags(room, err != nil), h.digest())
+	mem.Enter()
 	if e := q.consumers.Unlock(); e != nil && err == nil {
 		err = explain(e)
 	}
+	mem.Leave()
 	if room {
 		q.moved()
 	}
@@ -196,11 +214,14 @@ func (q *core) reserve(ctx context.Context, n int) (*hold, []byte, error) {
 		if o == ring.Full {
 			q.r.Large(n)
 		}
+		h.rec = rec
+		mem.Mark("queue.hold.4", uint64(o), h.digest(), mem.Flags(err != nil))
+		mem.Enter()
 		if e := q.producers.Unlock(); e != nil && err == nil {
 			err = explain(e)
 		}
+		mem.Leave()
 		crash.At("queue.reserved")
-		h.rec = rec
 		return o == ring.Done, result(o, err)
 	}
 	ok, err := try()

@@ -45,7 +45,6 @@ func (q *core) putNow(ctx context.Context, b []byte) (bool, error) {
 
 // putLocked adds a message and gives the producers' lock back.
 func (q *core) putLocked(b []byte) (bool, error) {
-	mem.Mark("queue.put")
 	w := q.r.Writer()
 	o, err := w.Add(b)
 	q.order.release()
@@ -53,10 +52,12 @@ func (q *core) putLocked(b []byte) (bool, error) {
 	if o == ring.Full {
 		q.r.Large(len(b))
 	}
+	mem.Mark("queue.put.1", uint64(o), mem.Flags(published, err != nil))
+	mem.Enter()
 	if e := q.producers.Unlock(); e != nil && err == nil {
 		err = explain(e)
 	}
-	mem.Mark("queue.put.done", uint64(o))
+	mem.Leave()
 	if published {
 		q.notEmpty.Notify()
 	}
@@ -117,6 +118,7 @@ func (q *core) putMany(ctx context.Context, bs [][]byte) (n int, err error) {
 
 // awaitRoom waits until try, which needs room for n bytes, is done.
 func (q *core) awaitRoom(ctx context.Context, n int, try func() (bool, error)) error {
+	q.sweepFirst()
 	err := q.notFull.Wait(ctx, eventcount.Wanted{
 		Try: try, Ready: func() bool { return q.r.RoomFor(n) }, Dead: q.sweep, Handle: q.h,
 	})
@@ -179,7 +181,17 @@ func (q *core) sweepLocked() {
 // other processes' hands.
 const sweepEvery = 25 * time.Millisecond
 
-func (q *core) sweepDue() bool { return mem.Elapsed(time.Unix(0, q.swept.Load()), sweepEvery) }
+// sweepDue is false to the explorer: there, those who wait see to it.
+func (q *core) sweepDue(every time.Duration) bool {
+	return !mem.Explored && time.Now().UnixNano()-q.swept.Load() > int64(every)
+}
+
+// sweepFirst is for who finds no room, which a dead process may have leased.
+func (q *core) sweepFirst() {
+	if q.r.Behind() && (mem.Explored || q.sweepDue(time.Millisecond)) {
+		q.sweep()
+	}
+}
 
 // errBusy says that the dead letters are in somebody's hands who was stopped.
 var errBusy = errors.New("queue: dead letters are not available now")
@@ -230,6 +242,7 @@ func (q *core) shutdown() error {
 		return explain(err)
 	}
 	q.r.Shut()
+	mem.Mark("queue.shut")
 	err := q.producers.Unlock()
 	q.notEmpty.Broadcast()
 	q.notFull.Broadcast()

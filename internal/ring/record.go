@@ -113,3 +113,6 @@ func (rec *Record) Len() int { return int(rec.len) }
 
 func (r *Ring) state(rec *Record) state       { return state(r.ring[rec.at+1].Load()) }
 func (r *Ring) setState(rec *Record, s state) { r.ring[rec.at+1].Store(uint64(s)) }
+
+// Digest is what a record is, in one number, for mem.Mark.
+func (rec *Record) Digest() uint64 { return uint64(rec.from)<<32 ^ uint64(rec.to) ^ rec.at<<40 }

@@ -16,6 +16,7 @@ type Reader struct {
 	big     uint64 // behind the last big message that was taken; 0: none
 	old     bool   // cur stands before next
 	behind  bool
+	orphan  bool // a lease of a process that died in the middle of it was passed over
 }
 
 // Reader begins.
@@ -73,12 +74,13 @@ func (rd *Reader) Next() (Outcome, error) {
 			return Blocked, nil
 		case done: // a reservation that was given up, or a death between two steps
 			rd.skip(&rec)
-		case leased: // its holder died, or we were stopped, before next was moved
+		case leased: // its holder died before it had moved next
 			if !rd.behind {
 				rd.Publish()
 				rd.fallBehind()
 			}
 			rd.skip(&rec)
+			rd.orphan = true
 		default:
 			return Empty, damaged("a message of kind %d", s.kind())
 		}
@@ -144,6 +146,10 @@ func (r *Ring) CountDropped() { r.dropped.Add(1) }
 
 // Dropped is how many messages were dropped.
 func (r *Ring) Dropped() uint64 { return r.dropped.Load() }
+
+// Orphan reports whether Next has found that a process died while it leased a message, which a
+// Sweep gives back at once.
+func (rd *Reader) Orphan() bool { return rd.orphan }
 
 // Behind reports whether anything is leased.
 func (rd *Reader) Behind() bool { return rd.behind }
@@ -229,6 +235,9 @@ func between(h, n, t Place) bool {
 	w, m := t.since(h)
 	return words <= w && messages <= m
 }
+
+// Behind reports whether anything is leased, without the lock.
+func (r *Ring) Behind() bool { return Place(r.head.Load()).flag() }
 
 // Peek reports whether there is something to take, or will never be again, without
 // the lock: by the time that its caller has that, it may be different.
