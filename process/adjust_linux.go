@@ -173,7 +173,7 @@ func (a *adjustments) environment(p *Process) error {
 		}
 	}
 	if key := changedEarly(os.Environ(), env); key != "" {
-		return fmt.Errorf("Env changes %s, which a process reads when it begins, and a child of the method forkserver begins with the environment of its parent; leave it as it is there, or use spawn or fork", key)
+		return fmt.Errorf("%s differs in Env, which a process reads when it begins, and a child of the method forkserver begins with the environment of its parent; leave it as it is there, or use spawn or fork", key)
 	}
 	a.env, a.environ = true, env
 	return nil

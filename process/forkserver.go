@@ -2,7 +2,6 @@ package process
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -48,5 +47,3 @@ func WarmUp(ctx context.Context) error {
 	}
 	return nil
 }
-
-var errForkServer = fmt.Errorf("start method forkserver is there on Linux only, use spawn or fork: %w", errors.ErrUnsupported)

@@ -4,6 +4,8 @@ package process
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 
 	"github.com/go-multiproc/multiproc/internal/handover"
@@ -37,3 +39,5 @@ func sayTaken(*wire.Conn) error { return errForkServer }
 func (*job) adjust() error { return errForkServer }
 
 func sparesInterrupt() bool { return false }
+
+var errForkServer = fmt.Errorf("start method forkserver is there on Linux only, use spawn or fork: %w", errors.ErrUnsupported)

@@ -426,8 +426,8 @@ func TestForkServerRefuses(t *testing.T) {
 		{"Cloneflags", func(p *process.Process) {
 			p.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: syscall.CLONE_NEWPID}
 		}, "SysProcAttr.Cloneflags has"},
-		{"GOMAXPROCS", func(p *process.Process) { p.Env = append(os.Environ(), "GOMAXPROCS=1") }, "Env changes GOMAXPROCS"},
-		{"LD_PRELOAD", func(p *process.Process) { p.Env = append(os.Environ(), "LD_PRELOAD=x.so") }, "Env changes LD_PRELOAD"},
+		{"GOMAXPROCS", func(p *process.Process) { p.Env = append(os.Environ(), "GOMAXPROCS=1") }, "GOMAXPROCS differs in Env"},
+		{"LD_PRELOAD", func(p *process.Process) { p.Env = append(os.Environ(), "LD_PRELOAD=x.so") }, "LD_PRELOAD differs in Env"},
 		{"Env", func(p *process.Process) { p.Env = []string{"nonsense"} }, `"nonsense" in Env is not of the form key=value`},
 		{"Dir", func(p *process.Process) { p.Dir = "/etc/passwd" }, "/etc/passwd: not a directory"},
 	} {

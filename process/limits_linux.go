@@ -80,7 +80,7 @@ func (l Limits) apply(grace time.Duration) error {
 			continue
 		}
 		if err := limit.set(); err != nil {
-			return fmt.Errorf("Limits.%s: %w", limit.field, err)
+			return fmt.Errorf("limit %s: %w", limit.field, err)
 		}
 	}
 	return nil

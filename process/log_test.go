@@ -27,7 +27,6 @@ type (
 	asText    struct{ plain }
 	asJSON    struct{ plain }
 	failing   struct{}
-	panicking struct{}
 	secret    string
 	jsonError struct{ plain }
 	verbose   struct{}
@@ -36,7 +35,6 @@ type (
 func (asText) MarshalText() ([]byte, error)    { return []byte(`as "text"`), nil }
 func (asJSON) MarshalJSON() ([]byte, error)    { return []byte(`{"as": "<json>"}`), nil }
 func (failing) MarshalJSON() ([]byte, error)   { return nil, errors.New("cannot be shown") }
-func (panicking) MarshalText() ([]byte, error) { panic("cannot be shown") }
 func (secret) LogValue() slog.Value            { return slog.GroupValue(slog.String("is", "secret")) }
 func (jsonError) Error() string                { return "an error with JSON" }
 func (jsonError) MarshalJSON() ([]byte, error) { return []byte(`{"error":1}`), nil }
