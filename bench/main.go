@@ -50,7 +50,7 @@ type comparison struct {
 	faster  float64 // 0 = nothing; at least so many times as fast as theirs
 }
 
-var groups = []group{lockGroup, semaGroup, eventGroup, condGroup, valueGroup, connGroup, startGroup, queueGroup, managerGroup, logGroup}
+var groups = []group{lockGroup, semaGroup, eventGroup, condGroup, valueGroup, connGroup, startGroup, queueGroup, poolGroup, managerGroup, logGroup}
 
 func main() {
 	if bareChild() {
