@@ -24,7 +24,7 @@ type board struct {
 	tasks, results ring
 
 	workerWaits *mem.Uint64 // 1: the worker is about to sleep and wants a bell for the next task
-	parentWaits *mem.Uint64 // 1: the same of the parent, for results
+	parentWaits *mem.Uint64 // one of the following: the same of the parent, for results
 	workerFull  *mem.Uint64 // 1: the worker has no room for a result and wants a bell when there is
 	since       *mem.Uint64 // when the task that runs began, on the monotonic clock, if it has a time limit
 
@@ -39,8 +39,15 @@ const (
 	resultsAt = tasksAt + ringSize
 	boardSize = resultsAt + ringSize
 
-	// inline is the size of the largest message that travels in a ring. Larger ones, and those with descriptors, go over the socket.
+	// inline is the size of the largest message that travels in a ring. Larger ones, and those with descriptors, go over the socket, which has nothing else for the worker.
 	inline = ringSize / 4
+)
+
+// Who in the parent wants a bell, and which one.
+const (
+	nobodySleeps uint64 = iota
+	readerSleeps        // in the poller: a frame
+	callerSleeps        // on the word itself: a futex
 )
 
 // States of a task.
@@ -80,8 +87,7 @@ const (
 
 // First bytes of frames on the socket.
 const (
-	frameBell   = 'b' // look at the memory
-	frameArgs   = 'a' // the next frame is the arguments of the next external task
+	frameBell   = 'b' // look at the memory; to the parent
 	frameResult = 'r' // and a resultHeader; the next frame is the result
 	frameReady  = 'i' // and the error of the initialiser, if there was one
 	frameCancel = 'c' // slot, generation; on the control socket

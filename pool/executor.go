@@ -20,11 +20,12 @@ type Executor interface {
 	cancel(j *job) bool
 	withdraw(j *job) bool // cancels a job that has not begun
 	running(j *job) bool
-	width() int            // how many tasks run side by side, at most
-	blocking(delta int)    // goroutines of tasks that wait for tasks of the same executor
-	encodes() bool         // arguments travel, else they are given as they are
-	same(any) bool         // whether that is this executor
-	defaults() TaskOptions // for zero fields
+	help(j *job, ended func() bool) // does what the caller can do for its result, who is about to wait for it
+	width() int                     // how many tasks run side by side, at most
+	blocking(delta int)             // goroutines of tasks that wait for tasks of the same executor
+	encodes() bool                  // arguments travel, else they are given as they are
+	same(any) bool                  // whether that is this executor
+	defaults() TaskOptions          // for zero fields
 }
 
 // An outcome is how a task ended.

@@ -31,6 +31,15 @@ func (f *Future[Out]) Result(ctx context.Context) (Out, error) {
 		f.mu.Unlock()
 		return f.value, f.err
 	}
+	f.mu.Unlock()
+	if f.job.complete != nil && ctx.Err() == nil {
+		f.executor.help(&f.job, f.ended)
+	}
+	f.mu.Lock()
+	if f.finished {
+		f.mu.Unlock()
+		return f.value, f.err
+	}
 	done := f.doneLocked()
 	f.mu.Unlock()
 	if c, ok := ctx.Value(taskKey{}).(*taskContext); ok && f.executor.same(c.pool) {

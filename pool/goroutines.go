@@ -224,7 +224,8 @@ func (g *Goroutines) blocking(delta int) {
 	g.startLocked()
 }
 
-func (g *Goroutines) width() int            { return g.limit }
-func (g *Goroutines) encodes() bool         { return false }
-func (g *Goroutines) same(pool any) bool    { return pool == any(g) }
-func (g *Goroutines) defaults() TaskOptions { return TaskOptions{} }
+func (g *Goroutines) help(*job, func() bool) {}
+func (g *Goroutines) width() int             { return g.limit }
+func (g *Goroutines) encodes() bool          { return false }
+func (g *Goroutines) same(pool any) bool     { return pool == any(g) }
+func (g *Goroutines) defaults() TaskOptions  { return TaskOptions{} }

@@ -444,6 +444,18 @@ func (p *Pool) running(j *job) bool {
 	return j.place == sent && j.worker.board.states[j.slot].Load() == stateWord(j.generation, running)
 }
 
+func (p *Pool) help(j *job, ended func() bool) {
+	p.mu.Lock()
+	var w *worker
+	if j.place == sent {
+		w = j.worker
+	}
+	p.mu.Unlock()
+	if w != nil {
+		w.help(ended)
+	}
+}
+
 func (p *Pool) width() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

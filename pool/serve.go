@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"os/signal"
 	"runtime/debug"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/go-multiproc/multiproc/internal/handover"
+	"github.com/go-multiproc/multiproc/internal/mem"
 	"github.com/go-multiproc/multiproc/internal/registered"
 	"github.com/go-multiproc/multiproc/internal/wire"
 	"github.com/go-multiproc/multiproc/process"
@@ -28,8 +28,8 @@ import (
 //	bell, if the worker waits             result into ring
 //	takes the result                      bell, if the parent waits
 //
-// Bells are frames on the socket, whose end of stream is also how the parent learns that the worker is gone. Neither end rings one
-// while the other is awake, so that a stream of short tasks needs no system calls.
+// The worker's bell is a futex. The parent's is a frame on the socket, so that hundreds of workers cost it no threads, and because the end of that
+// stream is how it learns that a worker is gone. Neither end rings while the other is awake, so that a stream of short tasks needs no system calls.
 
 // workerArgs is what a worker is started with.
 type workerArgs struct {
@@ -53,9 +53,7 @@ type server struct {
 	stopping atomic.Bool
 
 	sendMu  sync.Mutex   // frames that belong together
-	pending []frame      // arguments that came while a bell was expected
 	spinner wire.Spinner // of the wait for tasks
-	buf     []byte       // for bells
 	scratch []byte       // for results
 	last    time.Time    // when the last task ended, and the next one may have begun
 	took    time.Duration
@@ -96,7 +94,9 @@ func serve(ctx context.Context, args workerArgs) error {
 		if c := s.current.Load(); c != nil {
 			c.end(context.Canceled)
 		}
-		s.conn.SetReadDeadline(time.Unix(1, 0))
+		if s.board.workerWaits.CompareAndSwap(1, 0) {
+			mem.Wake(s.board.workerWaits, 1)
+		}
 	})
 	defer stop()
 	return s.loop()
@@ -129,15 +129,10 @@ func (s *server) loop() error {
 		case s.stopping.Load():
 			return nil
 		case tag == 0:
-			if s.board.parentWaits.Load() == 1 {
+			if s.board.parentWaits.Load() != nobodySleeps {
 				s.ring()
 			}
-			if err := s.wait(); err != nil {
-				if errors.Is(err, io.EOF) || s.stopping.Load() {
-					return nil
-				}
-				return err
-			}
+			s.wait()
 			continue
 		case tag == tagStop:
 			s.ring()
@@ -149,7 +144,7 @@ func (s *server) loop() error {
 		if !h.get(b) {
 			return errors.New("pool: a record of a task that is none")
 		}
-		if s.board.parentWaits.Load() == 1 {
+		if s.board.parentWaits.Load() != nobodySleeps {
 			// There are results that the parent has not been told of. They must not wait for the end of a long task.
 			if s.took > shortTask {
 				s.ring()
@@ -167,57 +162,26 @@ func (s *server) loop() error {
 }
 
 // wait returns when there may be a task.
-func (s *server) wait() error {
+func (s *server) wait() {
 	tasks := &s.board.tasks
 	tasks.release()
+	s.last = time.Time{}
 	defer s.spinner.Done()
 	if s.spinner.Spin(func() bool { return tasks.ready() || s.stopping.Load() }) {
-		s.last = time.Time{}
-		return nil
+		return
 	}
-	s.last = time.Time{}
-	s.board.workerWaits.Store(1)
-	if tasks.ready() {
-		s.board.workerWaits.Store(0)
-		return nil
+	waits := s.board.workerWaits
+	waits.Store(1)
+	for !tasks.ready() && !s.stopping.Load() && waits.Load() == 1 {
+		mem.Wait(waits, 1, time.Hour) // who dies before it wakes us is the parent, and we with it
 	}
-	err := s.receive()
-	s.board.workerWaits.Store(0)
-	return err
-}
-
-// receive takes a frame off the socket: a bell, which has done its work, or arguments, which are kept.
-func (s *server) receive() error {
-	b, fds, err := s.conn.ReadFrameInto(s.buf, math.MaxInt)
-	if err != nil {
-		return err
-	}
-	if len(b) == 0 || b[0] != frameArgs {
-		if s.buf == nil {
-			s.buf = make([]byte, 64)
-		}
-		closeAll(fds)
-		return nil
-	}
-	closeAll(fds)
-	data, fds, err := s.conn.ReadFrame(math.MaxInt)
-	if err != nil {
-		return err
-	}
-	s.pending = append(s.pending, frame{data, fds})
-	return nil
+	waits.Store(0)
 }
 
 // external returns the arguments of the next task that has them on the socket.
 func (s *server) external() (frame, error) {
-	for len(s.pending) == 0 {
-		if err := s.receive(); err != nil {
-			return frame{}, err
-		}
-	}
-	f := s.pending[0]
-	s.pending = s.pending[1:]
-	return f, nil
+	data, fds, err := s.conn.ReadFrame(math.MaxInt)
+	return frame{data, fds}, err
 }
 
 // task runs a task, unless it was taken back. An error is the end of the worker.
@@ -352,17 +316,13 @@ func (s *server) reply(h *resultHeader, m *message) error {
 			m.sent()
 			return nil
 		}
-		s.board.workerFull.Store(1)
-		if results.reserve(n) != nil {
-			s.board.workerFull.Store(0)
-			continue
+		full := s.board.workerFull
+		full.Store(1)
+		for results.reserve(n) == nil && full.Load() == 1 {
+			s.ring()
+			mem.Wait(full, 1, time.Hour)
 		}
-		s.ring()
-		if err := s.receive(); err != nil {
-			m.drop()
-			s.conn.Close()
-			return err
-		}
+		full.Store(0)
 	}
 }
 
@@ -394,7 +354,11 @@ const maxFDs = 512
 
 // ring wakes the parent if it waits for results.
 func (s *server) ring() {
-	if s.board.parentWaits.CompareAndSwap(1, 0) {
+	waits := s.board.parentWaits
+	switch {
+	case waits.CompareAndSwap(callerSleeps, nobodySleeps):
+		mem.Wake(waits, 1)
+	case waits.CompareAndSwap(readerSleeps, nobodySleeps):
 		s.sendMu.Lock()
 		s.conn.WriteFrame([]byte{frameBell}, nil) // if it fails the parent is gone, or knows
 		s.sendMu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-multiproc/multiproc/internal/mem"
 	"github.com/go-multiproc/multiproc/internal/wire"
 	"github.com/go-multiproc/multiproc/process"
 	"github.com/go-multiproc/multiproc/shm"
@@ -41,12 +42,14 @@ type worker struct {
 	settled    chan struct{} // closed when it is ready, or will never be
 	settleOnce sync.Once
 
-	outMu    sync.Mutex
-	outbox   []*message // arguments for the socket, in their order
-	sending  bool
-	sendMu   sync.Mutex // frames that belong together
+	outMu   sync.Mutex
+	outbox  []*message // arguments for the socket, in their order
+	sending bool
+
+	takeMu   sync.Mutex // held by who takes results; above the pool's lock
 	spinner  wire.Spinner
-	finishes []finish // the reader's, used again
+	finishes []finish // of drain, used again
+	helped   bool     // somebody other than the reader has taken results not long ago
 }
 
 type workerState uint8
@@ -272,12 +275,7 @@ func (w *worker) sendOut() {
 		m := w.outbox[0]
 		w.outbox = w.outbox[1:]
 		w.outMu.Unlock()
-		w.sendMu.Lock()
-		err := w.conn.WriteFrame([]byte{frameArgs}, nil)
-		if err == nil {
-			err = w.conn.WriteFrame(m.data, m.fds())
-		}
-		w.sendMu.Unlock()
+		err := w.conn.WriteFrame(m.data, m.fds())
 		m.letGo()
 		if err != nil && !errors.Is(err, syscall.EPIPE) {
 			w.kill() // it would wait for the rest
@@ -292,19 +290,8 @@ func (w *worker) wakeLocked() {
 	}
 }
 
-// bell wakes the worker. If other frames are on their way to it, they do.
-func (w *worker) bell() {
-	if !w.sendMu.TryLock() {
-		go func() {
-			w.sendMu.Lock()
-			defer w.sendMu.Unlock()
-			w.conn.WriteFrame([]byte{frameBell}, nil)
-		}()
-		return
-	}
-	w.conn.WriteFrame([]byte{frameBell}, nil) // if it fails, the reader learns of it too
-	w.sendMu.Unlock()
-}
+// bell wakes the worker.
+func (w *worker) bell() { mem.Wake(w.board.workerWaits, 1) }
 
 // takeBackLocked takes j back from w, and reports whether the worker has not begun it.
 func (w *worker) takeBackLocked(j *job) bool {
@@ -421,9 +408,8 @@ func (w *worker) kill() { go w.process.Kill() }
 func (w *worker) read() {
 	var err error
 	for err == nil {
-		err = w.drain()
-		if err == nil {
-			err = w.wait()
+		if err = w.takeAll(); err == nil {
+			err = w.receive()
 		}
 	}
 	if errors.Is(err, errDamaged) {
@@ -434,20 +420,70 @@ func (w *worker) read() {
 
 var errDamaged = errors.New("pool: what a worker sends makes no sense")
 
-// wait returns when there may be results, and takes those that come over the socket.
-func (w *worker) wait() error {
-	results := &w.board.results
+// takeAll takes results until it is the worker's turn to ring the bell.
+func (w *worker) takeAll() error {
+	w.takeMu.Lock()
+	defer w.takeMu.Unlock()
 	defer w.spinner.Done()
-	if w.spinner.Spin(results.ready) {
-		return nil
+	results := &w.board.results
+	for {
+		w.board.parentWaits.Store(nobodySleeps)
+		if err := w.drain(); err != nil {
+			return err
+		}
+		// Where callers look for their results themselves, two of us would spin for one.
+		if !w.helped && w.spinner.Spin(results.ready) {
+			continue
+		}
+		w.helped = false
+		w.board.parentWaits.Store(readerSleeps)
+		if !results.ready() {
+			return nil
+		}
 	}
-	w.board.parentWaits.Store(1)
-	if results.ready() {
-		w.board.parentWaits.Store(0)
-		return nil
+}
+
+// helpTime is how long a caller sleeps for its result in a system call of its own, which ends a few microseconds after the bell. Channels do for what takes longer.
+const helpTime = time.Millisecond
+
+// help takes results in the place of the reader, for a short while: the caller waits for one, and to be woken by the reader takes longer than many a task. The reader sleeps
+// meanwhile, without a bell.
+func (w *worker) help(ended func() bool) {
+	if !w.takeMu.TryLock() {
+		return
 	}
+	defer w.takeMu.Unlock()
+	defer w.spinner.Done()
+	w.helped = true
+	results := &w.board.results
+	for {
+		w.board.parentWaits.Store(nobodySleeps)
+		if w.drain() != nil {
+			w.kill() // the reader will find out why
+			return
+		}
+		if !ended() {
+			if w.spinner.Spin(results.ready) {
+				continue
+			}
+			w.board.parentWaits.Store(callerSleeps)
+			if !results.ready() {
+				mem.Wait(w.board.parentWaits, callerSleeps, helpTime)
+			}
+			if results.ready() {
+				continue
+			}
+		}
+		w.board.parentWaits.Store(readerSleeps)
+		if !results.ready() {
+			return
+		}
+	}
+}
+
+// receive waits for a bell, and takes results that come over the socket.
+func (w *worker) receive() error {
 	b, fds, err := w.conn.ReadFrame(1 << 20)
-	w.board.parentWaits.Store(0)
 	if err != nil {
 		return err
 	}
@@ -550,7 +586,7 @@ func (w *worker) drain() error {
 		}
 		results.release()
 		if w.board.workerFull.CompareAndSwap(1, 0) {
-			w.bell()
+			mem.Wake(w.board.workerFull, 1)
 		}
 		clear(done)
 		w.finishes = done
@@ -589,7 +625,9 @@ func (w *worker) died() {
 		w.process.Terminate() // it ends by itself, and has its grace period
 	}
 	exitErr := w.process.Join(context.Background())
+	w.takeMu.Lock()
 	w.drain() // all that it had finished
+	w.takeMu.Unlock()
 
 	var exit *process.ExitError
 	if !errors.As(exitErr, &exit) {
