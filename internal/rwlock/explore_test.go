@@ -3,6 +3,7 @@
 package rwlock
 
 import (
+	"context"
 	"errors"
 	"testing"
 
@@ -14,35 +15,65 @@ import (
 // few is the number of slots that are explored: they are in the memory that makes a state.
 const few = 4
 
-// claimed says that the processes have their slots in the beginning.
-var claimed bool
-
-// claimAll gives actors their slots.
-func claimAll(b []byte, actors int) {
-	if !claimed {
-		return
-	}
-	seg.WordOf(b[topOffset:]).Store(uint64(actors))
-	for i := range actors {
-		seg.WordOf(b[slotOffset(i, few):]).Store(uint64(i+1) << tokenShift)
-	}
-}
-
 // What the model notes.
 const (
 	writers = iota // a bit for each who writes, or repairs
 	readers        // a bit for each who reads
 	dirty          // somebody died while he wrote, and nobody has repaired it yet
+	left           // the one who was inside in the beginning is not any more
 	ghosts
 )
+
+// first is what actor A is in the beginning.
+type first int
+
+const (
+	outside first = iota
+	reading
+	writing
+)
+
+// begin makes it so.
+func (f first) begin(b []byte) {
+	h := seg.Simulate(b, 1)
+	l := &RWMutex{p: processAt(h.Mapping(), 0, few), w: lock.At(h, 0), h: h}
+	var err error
+	switch f {
+	case reading:
+		err = l.RLock(context.Background())
+	case writing:
+		err = l.Lock(context.Background())
+	}
+	if err != nil {
+		panic(err)
+	}
+}
+
+// leaver is who was inside in the beginning.
+func leaver(f first) func(*explore.Process) {
+	return func(p *explore.Process) {
+		l := at(p)
+		p.At(0)
+		p.Step()
+		p.Note(func(v *explore.View) { v.Ghost.Set(left, 1) })
+		var err error
+		if f == reading {
+			l.p.mine.Store(&l.p.slots[0])
+			err = l.RUnlock()
+		} else {
+			err = l.Unlock()
+		}
+		if err != nil {
+			p.Failf("unlocking: %v", err)
+		}
+		p.At(99)
+	}
+}
 
 // at is At for a process under the explorer.
 func at(p *explore.Process) *RWMutex {
 	h := p.Handle()
 	l := &RWMutex{p: processAt(h.Mapping(), 0, few), w: lock.At(h, 0), h: h}
-	if claimed {
-		l.p.mine.Store(&l.p.slots[p.ID])
-	}
 	p.Digest(func() []uint64 {
 		d := l.w.Digest()
 		if s := l.p.mine.Load(); s != nil {
@@ -150,34 +181,53 @@ func reader(rounds int) func(*explore.Process) {
 
 func TestExploreRWMutex(t *testing.T) {
 	lock.NoSpinning()
+	type actors = []func(*explore.Process)
 	for _, tt := range []struct {
 		name   string
-		actors []func(*explore.Process)
+		first  first // of the first actor, who only leaves
+		actors actors
 		deaths int
 		slices int
-		long   bool // and the slots are claimed
+		long   bool
 	}{
-		{"a writer and a reader", []func(*explore.Process){writer(1), reader(1)}, 0, -1, false},
-		{"a writer and a reader, two rounds", []func(*explore.Process){writer(2), reader(2)}, 0, -1, true},
-		{"a writer and a reader, a death", []func(*explore.Process){writer(1), reader(1)}, 1, 2, false},
-		{"two writers", []func(*explore.Process){writer(1), writer(1)}, 1, 2, false},
+		{"a writer and a reader", outside, actors{writer(1), reader(1)}, 0, -1, false},
+		{"a writer and a reader, two rounds", outside, actors{writer(2), reader(2)}, 0, -1, true},
+		{"a writer and a reader, a death", outside, actors{writer(1), reader(1)}, 1, 2, false},
+		{"two writers, a death", outside, actors{writer(1), writer(1)}, 1, 2, false},
+		{"a writer and a reader, while one leaves who reads", reading, actors{writer(1), reader(1)}, 0, -1, false},
+		{"a writer and a reader, while one leaves who writes", writing, actors{writer(1), reader(1)}, 0, -1, true},
+		{"a reader, while one leaves who writes, a death", writing, actors{reader(1)}, 1, 2, false},
+		{"a writer, while one leaves who reads, a death", reading, actors{writer(1)}, 1, 2, false},
+		{"a writer, while one leaves who writes, a death", writing, actors{writer(1)}, 1, 2, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.long && testing.Short() {
 				t.Skip("takes long")
 			}
-			claimed = tt.long
+			was := tt.first
 			m := explore.Model{
-				Init: func(b []byte) { claimAll(b, len(tt.actors)) },
 				Name: "rwmutex, " + tt.name, Size: slotsOffset + few*slotSize, Ghost: ghosts,
 				Deaths: tt.deaths, Slices: tt.slices, MaxStates: 4e6,
+				Init: func(b []byte) { was.begin(b) },
 				Died: func(v *explore.View, actor int) {
-					if v.Ghost.Get(writers) == 1<<actor {
+					if v.Ghost.Get(writers) == 1<<actor || was == writing && actor == 0 && v.Ghost.Get(left) == 0 {
 						v.Ghost.Set(writers, 0)
 						v.Ghost.Set(dirty, 1)
 					}
 					v.Ghost.Set(readers, v.Ghost.Get(readers)&^(1<<actor))
+					if actor == 0 {
+						v.Ghost.Set(left, 1)
+					}
 				},
+				Always: func(v *explore.View) {
+					w, r := v.Ghost.Get(writers) != 0, v.Ghost.Get(readers) != 0
+					if v.Ghost.Get(left) == 0 && (was == writing && (w || r) || was == reading && w) {
+						v.Failf("somebody is inside with the one who was there in the beginning")
+					}
+				},
+			}
+			if was != outside {
+				m.Actors = append(m.Actors, explore.Actor{Run: leaver(was)})
 			}
 			for _, f := range tt.actors {
 				m.Actors = append(m.Actors, explore.Actor{Run: f})
