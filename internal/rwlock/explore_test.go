@@ -179,6 +179,37 @@ func reader(rounds int) func(*explore.Process) {
 	}
 }
 
+// rwmutexModel has some actors, and before them one that was inside in the beginning, if any.
+func rwmutexModel(name string, was first, actors ...func(*explore.Process)) explore.Model {
+	m := explore.Model{
+		Name: "rwmutex, " + name, Size: slotsOffset + few*slotSize, Ghost: ghosts, MaxStates: 4e6,
+		Init: was.begin,
+		Died: func(v *explore.View, actor int) {
+			if v.Ghost.Get(writers) == 1<<actor || was == writing && actor == 0 && v.Ghost.Get(left) == 0 {
+				v.Ghost.Set(writers, 0)
+				v.Ghost.Set(dirty, 1)
+			}
+			v.Ghost.Set(readers, v.Ghost.Get(readers)&^(1<<actor))
+			if actor == 0 {
+				v.Ghost.Set(left, 1)
+			}
+		},
+		Always: func(v *explore.View) {
+			w, r := v.Ghost.Get(writers) != 0, v.Ghost.Get(readers) != 0
+			if v.Ghost.Get(left) == 0 && (was == writing && (w || r) || was == reading && w) {
+				v.Failf("somebody is inside with the one who was there in the beginning")
+			}
+		},
+	}
+	if was != outside {
+		m.Actors = append(m.Actors, explore.Actor{Run: leaver(was)})
+	}
+	for _, f := range actors {
+		m.Actors = append(m.Actors, explore.Actor{Run: f})
+	}
+	return m
+}
+
 func TestExploreRWMutex(t *testing.T) {
 	lock.NoSpinning()
 	type actors = []func(*explore.Process)
@@ -196,6 +227,7 @@ func TestExploreRWMutex(t *testing.T) {
 		{"two writers, a death", outside, actors{writer(1), writer(1)}, 1, 2, false},
 		{"a writer and a reader, while one leaves who reads", reading, actors{writer(1), reader(1)}, 0, -1, false},
 		{"a writer and a reader, while one leaves who writes", writing, actors{writer(1), reader(1)}, 0, -1, true},
+		{"a writer and a reader, while one leaves who reads, a death", reading, actors{writer(1), reader(1)}, 1, 1, true},
 		{"a reader, while one leaves who writes, a death", writing, actors{reader(1)}, 1, 2, false},
 		{"a writer, while one leaves who reads, a death", reading, actors{writer(1)}, 1, 2, false},
 		{"a writer, while one leaves who writes, a death", writing, actors{writer(1)}, 1, 2, false},
@@ -204,34 +236,8 @@ func TestExploreRWMutex(t *testing.T) {
 			if tt.long && testing.Short() {
 				t.Skip("takes long")
 			}
-			was := tt.first
-			m := explore.Model{
-				Name: "rwmutex, " + tt.name, Size: slotsOffset + few*slotSize, Ghost: ghosts,
-				Deaths: tt.deaths, Slices: tt.slices, MaxStates: 4e6,
-				Init: func(b []byte) { was.begin(b) },
-				Died: func(v *explore.View, actor int) {
-					if v.Ghost.Get(writers) == 1<<actor || was == writing && actor == 0 && v.Ghost.Get(left) == 0 {
-						v.Ghost.Set(writers, 0)
-						v.Ghost.Set(dirty, 1)
-					}
-					v.Ghost.Set(readers, v.Ghost.Get(readers)&^(1<<actor))
-					if actor == 0 {
-						v.Ghost.Set(left, 1)
-					}
-				},
-				Always: func(v *explore.View) {
-					w, r := v.Ghost.Get(writers) != 0, v.Ghost.Get(readers) != 0
-					if v.Ghost.Get(left) == 0 && (was == writing && (w || r) || was == reading && w) {
-						v.Failf("somebody is inside with the one who was there in the beginning")
-					}
-				},
-			}
-			if was != outside {
-				m.Actors = append(m.Actors, explore.Actor{Run: leaver(was)})
-			}
-			for _, f := range tt.actors {
-				m.Actors = append(m.Actors, explore.Actor{Run: f})
-			}
+			m := rwmutexModel(tt.name, tt.first, tt.actors...)
+			m.Deaths, m.Slices = tt.deaths, tt.slices
 			explore.Check(t, m)
 		})
 	}
