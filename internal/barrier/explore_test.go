@@ -46,8 +46,8 @@ func party(parties, rounds int, ctx func(p *explore.Process) context.Context) ex
 			p.At(i, 1, uint64(index), mem.Flags(err != nil))
 			if errors.Is(err, ErrBroken) {
 				p.Note(func(v *explore.View) {
-					if v.Deaths() == 0 && v.Word(stateAt)&reasonMask != uint64(left) {
-						v.Failf("broken, and nobody died or left")
+					if why := reason(v.Word(stateAt) & reasonMask); v.Deaths() == 0 && why != left && why != aborted {
+						v.Failf("broken, and nobody died, left or aborted")
 					}
 				})
 				return
@@ -77,6 +77,17 @@ func patient(*explore.Process) context.Context { return context.Background() }
 
 func fickle(p *explore.Process) context.Context { return p.Context() }
 
+// aborter breaks the barrier, at any moment.
+func aborter() explore.Actor {
+	return explore.Actor{Run: func(p *explore.Process) {
+		m := p.Handle().Mapping()
+		b := New(m.Word(stateAt), eventcount.At(m, countAt), []*mem.Uint64{m.Word(tableAt)}, 2, p.Token(), m.Alive)
+		p.At(0)
+		b.Abort()
+		p.At(99)
+	}}
+}
+
 func TestExploreBarrier(t *testing.T) {
 	for _, tt := range []struct {
 		name                              string
@@ -87,6 +98,7 @@ func TestExploreBarrier(t *testing.T) {
 		{"3 parties", 0, 1, 0, -1, false, []explore.Actor{party(3, 1, patient), party(3, 1, patient), party(3, 1, patient)}},
 		{"3 parties, a death", 1, 0, 0, 3, false, []explore.Actor{party(3, 1, patient), party(3, 1, patient), party(3, 1, patient)}},
 		{"3 parties, one gives up", 0, 0, 1, -1, false, []explore.Actor{party(3, 1, patient), party(3, 1, fickle), party(3, 1, patient)}},
+		{"2 parties, somebody aborts", 0, 1, 0, -1, false, []explore.Actor{party(2, 1, patient), party(2, 1, patient), aborter()}},
 		{"2 parties, 3 rounds, a death", 1, 1, 0, 3, false, []explore.Actor{party(2, 3, patient), party(2, 3, patient)}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -114,6 +114,8 @@ func TestExploreCond(t *testing.T) {
 		{"2 wait, a broadcast, a death", 1, 0, 0, 2, false, []explore.Actor{waiter(3, true), waiter(3, true), signaller(3, 2, (*Cond).Broadcast)}},
 		{"2 signal, one waits, a death", 1, 0, 0, 2, false, []explore.Actor{waiter(3, true), signaller(3, 1, (*Cond).Signal), signaller(3, 1, (*Cond).Signal)}},
 		{"one waits, one gives up", 0, 0, 1, -1, false, []explore.Actor{waiter(3, true), waiter(3, false), signaller(3, 1, (*Cond).Signal)}},
+		// The one that gives up is signalled first.
+		{"one gives up, one waits", 0, 0, 1, -1, false, []explore.Actor{waiter(3, false), waiter(3, true), signaller(3, 1, (*Cond).Signal)}},
 		{"one waits, one gives up, a death", 1, 0, 1, 2, false, []explore.Actor{waiter(3, true), waiter(3, false), signaller(3, 1, (*Cond).Signal)}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
