@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -297,10 +298,13 @@ func TestOpenFilesLimit(t *testing.T) {
 	}
 }
 
-// spin takes processor time, and heeds the end of ctx if it is told to.
-var spin = process.Register(func(ctx context.Context, heed bool) error {
+// spin takes processor time, and does this about the end of ctx.
+var spin = process.Register(func(ctx context.Context, about string) error {
+	if about == "deaf" {
+		signal.Ignore(syscall.SIGXCPU)
+	}
 	for n := 0; ; n++ {
-		if heed && n%1000 == 0 && ctx.Err() != nil {
+		if about == "heed" && n%1000 == 0 && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 	}
@@ -311,28 +315,23 @@ func TestCPULimit(t *testing.T) {
 		t.Skip("a second of processor time is the least that there is")
 	}
 	for _, test := range []struct {
-		name  string
-		heed  bool
-		grace time.Duration
-		want  func(e *process.ExitError) bool
-		text  string
+		about  string
+		grace  time.Duration
+		code   int
+		signal syscall.Signal
+		text   string
 	}{
-		{"heeded", true, time.Minute, func(e *process.ExitError) bool { return e.Code == 1 && !e.CPUKill }, "exited with code 1: process: received signal 24"},
-		{"not heeded", false, time.Millisecond, func(e *process.ExitError) bool { return e.Signal == syscall.SIGXCPU && e.CPUKill }, "beyond its limit of processor time"},
-		{"not heeded for long", false, -1, func(e *process.ExitError) bool { return e.Signal == syscall.SIGKILL && e.CPUKill && !e.MemoryKill }, "beyond its limit of processor time"},
+		{"heed", time.Minute, 1, 0, "exited with code 1: process: received signal 24 ("},
+		{"disregard", time.Millisecond, -1, syscall.SIGXCPU, "was ended by signal 24 (CPU time limit exceeded), beyond its limit of processor time"},
+		{"deaf", time.Millisecond, -1, syscall.SIGKILL, "was ended by signal 9 (killed), beyond its limit of processor time"},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			if test.grace < 0 {
-				if os.Getenv("PROCESS_TEST_LONG") == "" {
-					t.Skip("takes the six seconds of processor time of the default grace period")
-				}
-			}
+		t.Run(test.about, func(t *testing.T) {
 			t.Parallel()
-			p := process.New(spin, test.heed)
+			p := process.New(spin, test.about)
 			p.Limits.CPU, p.Grace = 10*time.Millisecond, test.grace
 			mustStart(t, p)
 			e := joinError(t, p)
-			if !test.want(e) || !strings.Contains(e.Error(), test.text) {
+			if e.Code != test.code || e.Signal != test.signal || e.CPUKill != (test.signal != 0) || e.MemoryKill || !strings.Contains(e.Error(), test.text) {
 				t.Errorf("%v: %+v", e, *e)
 			}
 		})
