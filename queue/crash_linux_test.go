@@ -23,6 +23,11 @@ import (
 	"github.com/go-multiproc/multiproc/queue"
 )
 
+func init() {
+	helpers["victim"] = victim
+	helpers["hoard"] = hoard
+}
+
 // A scene is where a process is killed: a queue, and a log in which it writes down what it
 // is about to do with each message, and what it has done.
 type scene struct {

@@ -51,7 +51,7 @@ func content(n uint64) []byte {
 
 func explored(p *explore.Process, g ring.Geometry) *core {
 	q := exploredRing(p.Handle(), g)
-	p.Digest(func() []uint64 { return nil }) // nothing is kept between calls but the slot, which At knows of
+	p.Digest(func() []uint64 { return []uint64{uint64(q.r.Slot())} })
 	return q
 }
 
@@ -177,16 +177,25 @@ func closer(g ring.Geometry) explore.Actor {
 	}}
 }
 
-// consumer takes n messages, or fewer when the queue is shut down. ordered says that they are
-// those of one producer.
+// consumer takes n messages, or fewer when the queue is shut down or its context ends. ordered says
+// that they are those of one producer.
 func consumer(g ring.Geometry, n int, ordered bool) explore.Actor {
+	return consumerWith(g, n, ordered, func(*explore.Process) context.Context { return context.Background() })
+}
+
+// fickle is a consumer whose context may end.
+func fickle(g ring.Geometry, n int) explore.Actor {
+	return consumerWith(g, n, true, (*explore.Process).Context)
+}
+
+func consumerWith(g ring.Geometry, n int, ordered bool, ctx func(*explore.Process) context.Context) explore.Actor {
 	return explore.Actor{Name: "consumer", Run: func(p *explore.Process) {
 		q := explored(p, g)
 		last := uint64(0)
 		for i := range n {
 			p.At(uint64(i), last)
-			b, err := q.get(context.Background(), nil)
-			if errors.Is(err, ErrClosed) {
+			b, err := q.get(ctx(p), nil)
+			if errors.Is(err, ErrClosed) || errors.Is(err, context.Canceled) {
 				break
 			}
 			if err != nil {
@@ -311,22 +320,24 @@ func TestExploreQueue(t *testing.T) {
 		held             uint64 // messages 1 to held are there already
 		closed           bool   // the queue is shut down
 		deaths, spurious int
+		cancels          int
 		long             bool
 		actors           actors
 	}{
-		{"from empty", 0, false, 0, 1, false, actors{producer(two, 1, 1, false), consumer(two, 1, true)}},
-		{"from full", 2, false, 0, 0, false, actors{producer(two, 3, 1, false), consumer(two, 3, true)}},
-		{"capacity 1", 0, false, 0, 0, false, actors{producer(one, 1, 2, false), consumer(one, 2, true)}},
-		{"a death, shut down at some time", 0, false, 1, 0, false, actors{producer(two, 1, 1, false), consumer(two, 2, true), closer(two)}},
-		{"full, a death, shut down at some time", 2, false, 1, 0, true, actors{producer(two, 3, 1, false), consumer(two, 3, true), closer(two)}},
-		{"two producers", 0, false, 0, 0, true, actors{producer(one, 1, 1, false), producer(one, 2, 1, false), consumer(one, 2, false)}},
-		{"two consumers, a death", 1, false, 1, 0, true, actors{immortal(producer(two, 2, 1, true)), consumer(two, 3, true), consumer(two, 3, true)}},
-		{"leases", 2, true, 0, 0, false, actors{leaser(two, true), leaser(two, false)}},
-		{"leases, a death", 2, true, 1, 0, false, actors{leaser(two, true), leaser(two, false)}},
-		{"leases of three, a death", 1, true, 1, 0, true, actors{leaser(two, false), leaser(two, false), leaser(two, false)}},
-		{"leases while put, a death", 0, false, 1, 0, true, actors{immortal(producer(two, 1, 1, true)), leaser(two, false), leaser(two, false)}},
-		{"a reservation", 0, false, 0, 0, false, actors{reserver(two, 1, true), consumer(two, 2, true)}},
-		{"a reservation, a death", 0, false, 1, 0, true, actors{reserver(two, 1, false), immortal(producer(two, 2, 1, true)), consumer(two, 3, false)}},
+		{"from empty", 0, false, 0, 1, 0, false, actors{producer(two, 1, 1, false), consumer(two, 1, true)}},
+		{"from full", 2, false, 0, 0, 0, false, actors{producer(two, 3, 1, false), consumer(two, 3, true)}},
+		{"capacity 1", 0, false, 0, 0, 0, false, actors{producer(one, 1, 2, false), consumer(one, 2, true)}},
+		{"shut down at some time", 0, false, 0, 0, 0, true, actors{producer(two, 1, 1, false), consumer(two, 2, true), closer(two)}},
+		{"the producer dies, or not", 0, false, 1, 0, 1, false, actors{producer(two, 1, 2, false), immortal(fickle(two, 2))}},
+		{"the consumer dies, or not", 1, false, 1, 0, 0, false, actors{immortal(producer(two, 2, 1, true)), consumer(two, 2, true)}},
+		{"two producers", 0, false, 0, 0, 0, true, actors{producer(one, 1, 1, false), producer(one, 2, 1, false), consumer(one, 2, false)}},
+		{"two consumers, a death", 2, true, 1, 0, 0, false, actors{consumer(two, 3, true), consumer(two, 3, true)}},
+		{"three consumers, a death", 2, true, 1, 0, 0, true, actors{consumer(two, 3, true), consumer(two, 3, true), consumer(two, 3, true)}},
+		{"leases", 2, true, 0, 0, 0, false, actors{leaser(two, true), leaser(two, false)}},
+		{"leases, a death", 2, true, 1, 0, 0, true, actors{leaser(two, true), leaser(two, false)}},
+		{"a put and leases, a death", 0, false, 1, 0, 0, false, actors{immortal(producer(two, 1, 2, true)), leaser(two, false)}},
+		{"a reservation", 0, false, 0, 0, 0, false, actors{reserver(two, 1, true), consumer(two, 2, true)}},
+		{"a reservation, a death", 0, false, 1, 0, 1, false, actors{reserver(two, 1, false), immortal(fickle(two, 1))}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.long && testing.Short() {
@@ -339,8 +350,9 @@ func TestExploreQueue(t *testing.T) {
 					v.Ghost.Set(int(n)+1, sending|sent)
 				}
 			}
-			m.Deaths, m.Spurious = tt.deaths, tt.spurious
-			m.Slices = -1 // while nobody dies, nobody needs the end of one
+			m.Deaths, m.Spurious, m.Cancels = tt.deaths, tt.spurious, tt.cancels
+			m.AnySlices = tt.cancels > 0 // who waits for a message of the dead has to give up
+			m.Slices = -1                // while nobody dies, nobody needs the end of one
 			if tt.deaths > 0 {
 				m.Slices = 2
 			}

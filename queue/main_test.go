@@ -16,16 +16,17 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	reexec.Main(m, map[string]reexec.Helper{
-		"produce":  produce,
-		"consume":  consume,
-		"echo":     echo,
-		"sink":     sink,
-		"victim":   victim,
-		"hoard":    hoard,
-		"takeOne":  takeOne,
-		"leaseOne": leaseOne,
-	})
+	reexec.Main(m, helpers)
+}
+
+// helpers are what runs in other processes. Files for one system add theirs.
+var helpers = map[string]reexec.Helper{
+	"produce":  produce,
+	"consume":  consume,
+	"echo":     echo,
+	"sink":     sink,
+	"takeOne":  takeOne,
+	"leaseOne": leaseOne,
 }
 
 // patience is how long anything may take before it counts as hanging.

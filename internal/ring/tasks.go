@@ -49,6 +49,10 @@ func (r *Ring) Register() error {
 	return nil
 }
 
+// Slot is the number of this process's slot, from 1, or 0: what a Ring keeps in its process's own
+// memory.
+func (r *Ring) Slot() int { return int(r.mine.Load()) }
+
 // owe counts what this process takes.
 func (r *Ring) owe(n uint32) { r.slots[r.mine.Load()-1].owed.Add(uint64(n)) }
 
