@@ -164,6 +164,7 @@ func (l *RWMutex) came(s *slot, err error) error {
 func (l *RWMutex) comeIn(s *slot) (in bool, err error) {
 	p := l.p
 	for {
+		mem.Mark("rwlock.comein")
 		if p.gate.Load() == open {
 			if ok, err := s.enter(p.own); !ok {
 				if err == nil && !l.h.Closed() {
@@ -176,6 +177,7 @@ func (l *RWMutex) comeIn(s *slot) (in bool, err error) {
 			}
 			p.stepBack(s)
 		}
+		mem.Mark("rwlock.turned")
 		held, abandoned := l.w.State()
 		switch {
 		case held:
@@ -351,7 +353,9 @@ func (l *RWMutex) drain(ctx context.Context) error {
 
 // awaited reports whether readers wait whom a writer lets in first.
 func (p *process) awaited() bool {
-	for _, s := range p.used() {
+	used := p.used()
+	for i, s := range used {
+		mem.Mark("rwlock.awaited", uint64(i), uint64(len(used)))
 		if s.awaited() {
 			return true
 		}
@@ -371,7 +375,9 @@ func (p *process) passOver() {
 
 // inside reports whether there are readers.
 func (p *process) inside() bool {
-	for _, s := range p.used() {
+	used := p.used()
+	for i, s := range used {
+		mem.Mark("rwlock.inside", uint64(i), uint64(len(used)))
 		if s.word.Load()&countMask != 0 {
 			return true
 		}
@@ -382,7 +388,9 @@ func (p *process) inside() bool {
 // bury empties the slots of dead processes. It reports whether readers were in one.
 func (p *process) bury() bool {
 	found := false
-	for _, s := range p.used() {
+	used := p.used()
+	for i, s := range used {
+		mem.Mark("rwlock.bury", uint64(i), uint64(len(used)), mem.Flags(found))
 		w := s.word.Load()
 		if t := w >> tokenShift; t == 0 || t == p.own || w&countMask == 0 && s.waiting.Load() == 0 || p.m.Alive(t) {
 			continue

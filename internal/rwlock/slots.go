@@ -76,6 +76,7 @@ func (s slot) awaited() bool {
 // enter counts a reader.
 func (s slot) enter(own uint64) (ok bool, err error) {
 	for {
+		mem.Mark("rwlock.enter")
 		w := s.word.Load()
 		switch {
 		case w>>tokenShift != own:
@@ -92,6 +93,7 @@ func (s slot) enter(own uint64) (ok bool, err error) {
 // leave takes a reader out, if there is one. last says that there are no more.
 func (s slot) leave(own uint64) (ok, last bool) {
 	for {
+		mem.Mark("rwlock.leave")
 		w := s.word.Load()
 		if w>>tokenShift != own || w&countMask == 0 {
 			return false, false
