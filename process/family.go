@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 )
 
 // Info describes a process of the family.
@@ -57,9 +58,9 @@ type children struct {
 	mu     sync.Mutex
 	made   int // number of Processes that were made
 	alive  map[*Process]struct{}
-	order  int           // of starts
-	change chan struct{} // closed at the next end of a child, if somebody waits for one
-	look   func()        // called before starts
+	order  int                    // of starts
+	change chan struct{}          // closed at the next end of a child, if somebody waits for one
+	look   func() <-chan struct{} // called before starts
 }
 
 func (c *children) nextNumber() int {
@@ -72,21 +73,33 @@ func (c *children) nextNumber() int {
 // defaultName is the name of this process's n-th child.
 func defaultName(n int) string { return "Process-" + childNumber(n) }
 
-// tellStarts makes every start of a child wait for look, which returns soon.
-func (c *children) tellStarts(look func()) {
+// tellStarts has look called before every start of a child. It returns nil, or a channel that it closes when it has looked.
+func (c *children) tellStarts(look func() <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.look = look
 }
 
-// announce says that a child is about to be started. What is done then is over before the child can have told anybody that it is there,
-// and signals come.
-func (c *children) announce() {
+// announce says that a child is about to be started. What is done then is better over before the child can tell anybody that it is there,
+// and signals come. That takes a tenth of a millisecond, but many on a machine that is busy, which is too long to wait. A child that
+// is to be executed takes longer itself.
+func (c *children) announce(method Method) {
+	const patience = time.Millisecond
 	c.mu.Lock()
 	look := c.look
 	c.mu.Unlock()
-	if look != nil {
-		look()
+	if look == nil {
+		return
+	}
+	looked := look()
+	if looked == nil || method != ForkServer {
+		return
+	}
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	select {
+	case <-looked:
+	case <-t.C:
 	}
 }
 

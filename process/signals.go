@@ -31,7 +31,7 @@ func handleSignals() *signals {
 	s := &signals{
 		interrupts:   handler{sig: syscall.SIGINT},
 		terminations: handler{sig: syscall.SIGTERM},
-		starts:       make(chan chan struct{}),
+		starts:       make(chan chan struct{}, 1),
 		stopping:     make(chan struct{}),
 	}
 	for _, h := range s.handlers() {
@@ -43,7 +43,7 @@ func handleSignals() *signals {
 		signal.Notify(h.on, h.sig)
 	}
 	s.witness = newWitness()
-	family.tellStarts(s.lookNow)
+	family.tellStarts(s.lookSoon)
 	go s.loop()
 	return s
 }
@@ -64,18 +64,19 @@ func (s *signals) loop() {
 	}
 }
 
-// lookNow has the loop look, and waits for it, if that was not done lately.
-func (s *signals) lookNow() {
+// lookSoon has the loop look, if that was not done lately. It returns a channel that is closed then, or nil.
+func (s *signals) lookSoon() <-chan struct{} {
 	const often = time.Second // enough for us, and for nobody to notice
 	now, last := time.Now().UnixNano(), s.looked.Load()
 	if now-last < int64(often) || !s.looked.CompareAndSwap(last, now) {
-		return
+		return nil
 	}
-	looked := make(chan struct{})
+	looking := make(chan struct{})
 	select {
-	case s.starts <- looked:
-		<-looked
-	case <-s.stopping: // it does not loop any more
+	case s.starts <- looking:
+		return looking
+	default:
+		return nil
 	}
 }
 

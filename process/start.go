@@ -76,7 +76,7 @@ func (p *Process) startLocked() error {
 	if p.CaptureStderr && p.Detach {
 		return errors.New("CaptureStderr and Detach exclude each other: what goes through this process ends with it")
 	}
-	family.announce()
+	family.announce(method)
 	s := started{name: p.Name, daemon: p.Daemon, detach: p.Detach, grace: p.Grace, deaf: signal.Ignored(syscall.SIGINT) || !stop.has(syscall.SIGINT), limits: p.Limits}
 	if s.grace == 0 {
 		s.grace = DefaultGrace

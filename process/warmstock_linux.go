@@ -28,6 +28,7 @@ type stock struct {
 	hurry    chan struct{} // wakes the goroutine from its pause, if it has room
 	waiting  []chan error  // of fillAndWait
 	lastUse  time.Time     // when the last child was taken
+	busy     bool          // one was taken shortly before that
 	std      std           // at the last use
 	begun    bool          // somebody wants children to be ready
 	idle     *time.Timer   // MaxIdle
@@ -85,9 +86,11 @@ func (s *stock) growLocked() {
 
 // useLocked says that somebody uses the stock.
 func (s *stock) useLocked(std std) {
+	now := time.Now()
 	s.std = std
 	s.begun = true
-	s.lastUse = time.Now()
+	s.busy = now.Sub(s.lastUse) < 4*quiet
+	s.lastUse = now
 	s.armLocked()
 }
 
@@ -224,7 +227,7 @@ func (s *stock) fillLocked() {
 
 // urgentLocked reports whether children are running out, or somebody waits.
 func (s *stock) urgentLocked() bool {
-	return len(s.waiting) > 0 || len(s.children) <= s.targetLocked()/2
+	return len(s.waiting) > 0 || s.busy && len(s.children) <= s.targetLocked()/2
 }
 
 // refill executes children until there are enough, or it turns out that they cannot be had. Then the next Start tries
