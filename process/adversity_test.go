@@ -154,6 +154,9 @@ func asEver() error {
 		if err := errors.Join(count.Close(), lock.Close()); err != nil {
 			return err
 		}
+		if process.UsesForkServer() {
+			process.WarmUp(ctx) // so that those that wait have their descriptors; if there cannot be any, they have none
+		}
 		if round == 0 {
 			before = openDescriptors()
 		} else if now := openDescriptors(); now > before {

@@ -46,3 +46,6 @@ func DropReady() {
 		time.Sleep(time.Millisecond)
 	}
 }
+
+// UsesForkServer reports whether that is the default method.
+func UsesForkServer() bool { return defaultMethod() == ForkServer }

@@ -152,10 +152,22 @@ func TestReadyChildrenKilledAllTheTime(t *testing.T) {
 	t.Logf("%d kills, %d starts", kills, n)
 }
 
+// stopReady stops those that wait.
+func stopReady(t *testing.T) []int {
+	t.Helper()
+	pids := process.SignalReady(syscall.SIGSTOP, true)
+	for _, pid := range pids {
+		if err := unix.Waitid(unix.P_PID, pid, nil, unix.WSTOPPED|unix.WNOWAIT, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return pids
+}
+
 // A child that is stopped does not stop Start. It does its job when it goes on.
 func TestReadyChildStopped(t *testing.T) {
 	forkServer(t, 1)
-	stopped := process.SignalReady(syscall.SIGSTOP, true)
+	stopped := stopReady(t)
 	p := process.New(nothing, struct{}{})
 	started := make(chan error)
 	go func() { started <- p.Start() }()
@@ -174,7 +186,7 @@ func TestReadyChildStopped(t *testing.T) {
 	join(t, p)
 
 	mustWarmUp(t)
-	process.SignalReady(syscall.SIGSTOP, true)
+	stopReady(t)
 	p = start(t, stay, struct{}{})
 	if err := p.Kill(); err != nil {
 		t.Fatal(err)
