@@ -223,7 +223,13 @@ func leaser(g ring.Geometry, fickle bool) explore.Actor {
 				p.Failf("lease: %v", err)
 				return
 			}
-			n := binary.LittleEndian.Uint64(b)
+			own := make([]byte, len(b))
+			mem.Copy(own, b)
+			n := binary.LittleEndian.Uint64(own)
+			if n != binary.LittleEndian.Uint64(own[8:]) || n >= holders {
+				p.Failf("a damaged message: %#x", own)
+				return
+			}
 			p.At(2, n, uint64(deliveries), h.rec.Digest(), min(round, 1))
 			p.Note(func(v *explore.View) {
 				switch s := v.Ghost.Get(int(n)); {
@@ -333,8 +339,8 @@ func TestExploreQueue(t *testing.T) {
 		{"two producers", 0, false, 0, 0, 0, true, actors{producer(one, 1, 1, false), producer(one, 2, 1, false), consumer(one, 2, false)}},
 		{"two consumers, a death", 2, true, 1, 0, 0, false, actors{consumer(two, 3, true), consumer(two, 3, true)}},
 		{"three consumers, a death", 2, true, 1, 0, 0, true, actors{consumer(two, 3, true), consumer(two, 3, true), consumer(two, 3, true)}},
-		{"leases", 2, true, 0, 0, 0, false, actors{leaser(two, true), leaser(two, false)}},
-		{"leases, a death", 2, true, 1, 0, 0, true, actors{leaser(two, true), leaser(two, false)}},
+		{"leases", 2, true, 0, 0, 0, true, actors{leaser(two, true), leaser(two, false)}},
+		{"leases, a death", 1, true, 1, 0, 0, false, actors{leaser(two, true), leaser(two, false)}},
 		{"a put and leases, a death", 0, false, 1, 0, 0, false, actors{immortal(producer(two, 1, 2, true)), leaser(two, false)}},
 		{"a reservation", 0, false, 0, 0, 0, false, actors{reserver(two, 1, true), consumer(two, 2, true)}},
 		{"a reservation, a death", 0, false, 1, 0, 1, false, actors{reserver(two, 1, false), immortal(fickle(two, 1))}},
