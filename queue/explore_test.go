@@ -340,7 +340,7 @@ func TestExploreQueue(t *testing.T) {
 		{"two consumers, a death", 2, true, 1, 0, 0, false, actors{consumer(two, 3, true), consumer(two, 3, true)}},
 		{"three consumers, a death", 2, true, 1, 0, 0, true, actors{consumer(two, 3, true), consumer(two, 3, true), consumer(two, 3, true)}},
 		{"leases", 2, true, 0, 0, 0, true, actors{leaser(two, true), leaser(two, false)}},
-		{"leases, a death", 1, true, 1, 0, 0, false, actors{leaser(two, true), leaser(two, false)}},
+		{"leases, a death", 1, true, 1, 0, 0, true, actors{leaser(two, true), leaser(two, false)}},
 		{"a put and leases, a death", 0, false, 1, 0, 0, false, actors{immortal(producer(two, 1, 2, true)), leaser(two, false)}},
 		{"a reservation", 0, false, 0, 0, 0, false, actors{reserver(two, 1, true), consumer(two, 2, true)}},
 		{"a reservation, a death", 0, false, 1, 0, 1, false, actors{reserver(two, 1, false), immortal(fickle(two, 1))}},
