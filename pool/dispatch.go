@@ -18,6 +18,9 @@ const (
 	// stealAfter is when an idle worker looks at what busy ones have been sent.
 	stealAfter = 2 * time.Millisecond
 
+	// late is by how much a worker may be later with a result than was thought before it is taken to be busy with a long task.
+	late = 500 * time.Microsecond
+
 	unknown = time.Duration(-1)
 )
 
@@ -48,6 +51,9 @@ func (p *Pool) learnLocked(j *job, took time.Duration) {
 
 // dispatchLocked sends what waits to workers that can take it, and starts workers for the rest.
 func (p *Pool) dispatchLocked() {
+	if p.backlog.n > 0 {
+		p.clock = time.Now()
+	}
 	for {
 		j := p.backlog.peek()
 		if j == nil {
@@ -89,7 +95,7 @@ func (p *Pool) pickLocked(j *job) *worker {
 			if idle == nil || w.board.workerWaits.Load() == 0 {
 				idle = w
 			}
-		case estimate == unknown || w.outstanding >= p.options.Prefetch:
+		case estimate == unknown || w.outstanding >= p.options.Prefetch || w.lateLocked():
 		case w.load+estimate <= ahead || w.outstanding == 1 && w.load <= second && estimate <= second:
 			if busy == nil || w.load < busy.load {
 				busy = w
@@ -120,6 +126,9 @@ func (p *Pool) shareLocked() {
 	}
 }
 
+// lateLocked reports whether w has had nothing to show for longer than what it was sent should take.
+func (w *worker) lateLocked() bool { return w.pool.clock.Sub(w.progress) > w.load+late }
+
 // stealTime takes back from busy workers what idle ones can begin at once. Workers that finish one short task after the other keep theirs.
 func (p *Pool) stealTime() {
 	p.mu.Lock()
@@ -129,11 +138,12 @@ func (p *Pool) stealTime() {
 		p.dispatchLocked()
 		return
 	}
+	p.clock = time.Now()
 	free := p.idle + max(p.options.Workers-p.staffLocked(), 0)
 	for range free {
 		var victim *worker
 		for _, w := range p.workers {
-			if w.outstanding > 1 && (victim == nil || w.outstanding > victim.outstanding) && (w.finished == w.seen || w.load > ahead/4) {
+			if w.outstanding > 1 && (victim == nil || w.outstanding > victim.outstanding) && (w.lateLocked() || w.load > ahead/4) {
 				victim = w
 			}
 		}
@@ -146,9 +156,6 @@ func (p *Pool) stealTime() {
 		}
 		p.stats.TakenBack += uint64(len(jobs))
 		p.backlog.pushFront(jobs)
-	}
-	for _, w := range p.workers {
-		w.seen = w.finished
 	}
 	p.dispatchLocked()
 }

@@ -97,6 +97,7 @@ type Pool struct {
 	stealing  *time.Timer
 	stealSet  bool
 	stats     Stats
+	clock     time.Time // of the last look
 	bells     []*worker // to ring once the lock is free
 
 	finished chan struct{}

@@ -35,8 +35,7 @@ type worker struct {
 	outstanding int
 	load        time.Duration // estimate of what is outstanding
 	given       int           // tasks, ever
-	finished    uint64
-	seen        uint64 // of finished, when stealTime last looked
+	progress    time.Time     // when it last had a result, or work after it had none
 	idling      *time.Timer
 
 	settled    chan struct{} // closed when it is ready, or will never be
@@ -67,6 +66,9 @@ type finish struct {
 	outcome outcome
 	failed  bool
 }
+
+// maxDeaths is how many workers in a row may be killed before they are ready.
+const maxDeaths = 10
 
 // newWorkerLocked enters a worker in the pool. It is to be started without the lock.
 func (p *Pool) newWorkerLocked() *worker {
@@ -178,6 +180,7 @@ func (w *worker) sendLocked(j *job) {
 	w.order = append(w.order, slot)
 	if w.outstanding == 0 {
 		p.idle--
+		w.progress = p.clock
 		if w.idling != nil {
 			w.idling.Stop()
 		}
@@ -503,6 +506,7 @@ func (w *worker) receive() error {
 			return err
 		}
 		w.pool.mu.Lock()
+		w.pool.clock = time.Now()
 		j := w.resultLocked(&h)
 		w.pool.dispatchLocked()
 		w.pool.endIfDoneLocked()
@@ -546,8 +550,8 @@ func (w *worker) resultLocked(h *resultHeader) *job {
 	}
 	w.takeLocked(h.slot)
 	j.place = over
-	w.finished++
 	p := w.pool
+	w.progress = p.clock
 	p.learnLocked(j, time.Duration(h.took))
 	p.stats.Done++
 	if h.failed {
@@ -562,6 +566,7 @@ func (w *worker) drain() error {
 	for results.ready() {
 		done := w.finishes[:0]
 		w.pool.mu.Lock()
+		w.pool.clock = time.Now()
 		var failure error
 		for len(done) < 128 {
 			tag, b, err := results.next()
@@ -675,7 +680,7 @@ func (w *worker) died() {
 		p.starting--
 		p.deaths++
 		// One that was killed may have been unlucky. One that fails by itself will do so again.
-		if p.failed == nil && !stopped && (exitErr != nil && exit.Signal == 0 || p.deaths >= 5) {
+		if p.failed == nil && !stopped && (exitErr != nil && exit.Signal == 0 || p.deaths >= maxDeaths) {
 			failure = &InitError{Err: exit.Error(), exit: exit}
 		}
 	}
