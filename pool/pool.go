@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
@@ -34,6 +35,9 @@ type Options struct {
 
 	// MemoryLimit is for each worker, in bytes: see [process.Limits]. Zero is none.
 	MemoryLimit int64
+
+	// Stderr is the workers' standard error. Nil is this process's. The last lines of it are in each [WorkerDiedError] all the same.
+	Stderr *os.File
 
 	// Prefetch is how many tasks a worker is sent before it has finished the first, at most. Zero is as many as it will take about a millisecond for,
 	// by what tasks of that kind took before, and never more than 1024. One is none: the next task is sent when the result has come.

@@ -52,6 +52,9 @@ func (t *Task[In, Out]) With(o TaskOptions) *Task[In, Out] {
 // Name returns the name under which the task was registered, or else the function's symbol, for example "main.init.func1".
 func (t *Task[In, Out]) Name() string { return t.entry.id.Name }
 
+// Call runs the task's function here and now, as any function.
+func (t *Task[In, Out]) Call(ctx context.Context, in In) (Out, error) { return t.fn(ctx, in) }
+
 // Register makes fn known as a task. The worker is the same program, so the natural place is a variable of a package:
 //
 //	var square = pool.Register(func(ctx context.Context, n int) (int, error) { return n * n, nil })

@@ -128,7 +128,7 @@ func (w *worker) execute() error {
 	}
 	c := process.New(work, args)
 	c.Name, c.Daemon, c.Method, c.Grace, c.CaptureStderr = w.name, true, o.Method, o.Grace, true
-	c.Limits.Memory = o.MemoryLimit
+	c.Stderr, c.Limits.Memory = o.Stderr, o.MemoryLimit
 	board := newBoard(segment)
 	w.pool.mu.Lock()
 	w.process, w.conn, w.control, w.board = c, conn, control, board

@@ -50,6 +50,11 @@ var demonstrations = []demonstration{
 	{"barrier", "processes meet, three rounds; then one is killed", barriers},
 	{"queue", "messages of two producers; to a child and back; a capacity; a taker that is killed", queues},
 	{"pipe", "objects through a pipe, a pipe end among them", pipes},
+	{"crawl", "the same pages one by one, by goroutines, by pools of goroutines and of processes", crawling},
+	{"pool", "Map, Apply, IMap and their like; callbacks; Close, Terminate", pools},
+	{"futures", "results that are not there yet: wait for the first, for all, cancel", futures},
+	{"fib", "work and waiting, on goroutines and on processes", fibs},
+	{"crash", "a worker killed, a panic, too much memory, too much time: who notices", crashes},
 	{"manager", "a dict and a list that live in a server process", managers},
 }
 

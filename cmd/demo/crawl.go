@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"time"
+
+	"github.com/go-multiproc/multiproc/pool"
+)
+
+// fetch is a task for workers of any kind.
+var fetch = pool.Register(func(ctx context.Context, url string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	return string(body), err
+})
+
+// crawling fetches the same pages in four ways. A page takes its time, as they do.
+func crawling(ctx context.Context, s *stage) error {
+	const pages, delay = 12, 20 * time.Millisecond
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		time.Sleep(delay)
+		fmt.Fprintf(w, "this is %s", r.URL.Path)
+	}))
+	defer server.Close()
+	var urls []string
+	for i := range pages {
+		urls = append(urls, fmt.Sprintf("%s/page/%d", server.URL, i))
+	}
+
+	began := time.Now()
+	var bodies []string
+	for _, url := range urls {
+		body, err := fetch.Call(ctx, url)
+		if err != nil {
+			return err
+		}
+		bodies = append(bodies, body)
+	}
+	s.check(len(bodies) == pages && bodies[11] == "this is /page/11", "%d pages, one by one: %v", pages, time.Since(began).Round(time.Millisecond))
+
+	processes, err := pool.New(pool.Options{Workers: 4})
+	if err != nil {
+		return err
+	}
+	defer processes.Terminate()
+	for _, way := range []struct {
+		name     string
+		executor pool.Executor
+	}{
+		{"a goroutine for each", pool.NewGoroutines(pages)},
+		{"a pool of 4 goroutines", pool.NewGoroutines(4)},
+		{"a pool of 4 processes", processes},
+	} {
+		began := time.Now()
+		got, err := fetch.With(pool.TaskOptions{Chunk: 1}).Map(ctx, way.executor, urls)
+		if err != nil {
+			return err
+		}
+		took := time.Since(began)
+		var completed []string
+		for body, err := range fetch.IMapUnordered(ctx, way.executor, slices.Values(urls)) {
+			if err != nil {
+				return err
+			}
+			completed = append(completed, body)
+		}
+		slices.Sort(completed)
+		s.check(slices.Equal(got, bodies) && slices.Equal(completed, slices.Sorted(slices.Values(bodies))),
+			"the same bodies in order, and as they completed, from %s: %v", way.name, took.Round(time.Millisecond))
+	}
+	return nil
+}

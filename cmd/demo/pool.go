@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/go-multiproc/multiproc/pool"
+)
+
+// nap sleeps, and says which process did.
+var nap = pool.Register(func(ctx context.Context, n int) (napped, error) {
+	select {
+	case <-time.After(time.Duration(n) * napUnit):
+		return napped{n, os.Getpid()}, nil
+	case <-ctx.Done():
+		return napped{}, ctx.Err()
+	}
+})
+
+const napUnit = 40 * time.Millisecond
+
+type napped struct{ For, PID int }
+
+func lengths(ns []napped) (out []int) {
+	for _, n := range ns {
+		out = append(out, n.For)
+	}
+	return out
+}
+
+// pools gives the same naps to a pool in every way that there is.
+func pools(ctx context.Context, s *stage) error {
+	p, err := pool.New(pool.Options{Workers: 3})
+	if err != nil {
+		return err
+	}
+	defer p.Terminate()
+	naps := []int{1, 5, 3}
+	if _, err := nap.Map(ctx, p, make([]int, 24)); err != nil { // all workers are there now
+		return err
+	}
+
+	one, err := nap.Apply(ctx, p, 1)
+	s.check(err == nil && one.For == 1 && one.PID != os.Getpid(), "Apply ran in worker %d, this is %d", one.PID, os.Getpid())
+
+	got, err := nap.Map(ctx, p, naps)
+	s.check(err == nil && slices.Equal(lengths(got), naps), "Map keeps the order: %v", lengths(got))
+
+	whole, err := nap.With(pool.TaskOptions{Chunk: 3}).Map(ctx, p, naps)
+	s.check(err == nil && whole[0].PID == whole[2].PID, "in one chunk, they all ran in worker %d", whole[0].PID)
+
+	later, err := nap.MapAsync(ctx, p, naps)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-later.Done():
+		s.check(false, "MapAsync waited")
+	default:
+	}
+	got, err = later.Result(ctx)
+	s.check(err == nil && slices.Equal(lengths(got), naps), "MapAsync returned at once, its future has %v", lengths(got))
+
+	var order []int
+	for n, err := range nap.IMap(ctx, p, slices.Values(naps)) {
+		if err != nil {
+			return err
+		}
+		order = append(order, n.For)
+	}
+	s.check(slices.Equal(order, naps), "IMap keeps the order: %v", order)
+
+	order = nil
+	for n, err := range nap.IMapUnordered(ctx, p, slices.Values(naps)) {
+		if err != nil {
+			return err
+		}
+		order = append(order, n.For)
+	}
+	s.check(slices.Equal(order, []int{1, 3, 5}), "IMapUnordered yields as they complete: %v", order)
+
+	f, err := nap.Submit(ctx, p, 1)
+	if err != nil {
+		return err
+	}
+	called := make(chan int, 1)
+	f.OnDone(func(*pool.Future[napped]) { called <- os.Getpid() })
+	s.check(<-called == os.Getpid(), "a callback runs here, in %d", os.Getpid())
+
+	if err := p.Close(); err != nil {
+		return err
+	}
+	_, err = nap.Submit(ctx, p, 1)
+	s.check(errors.Is(err, pool.ErrClosed), "after Close: %v", err)
+	if err := p.Join(ctx); err != nil {
+		return err
+	}
+	s.check(len(p.PIDs()) == 0, "Join waited for the workers' end")
+
+	q, err := pool.New(pool.Options{Workers: 1})
+	if err != nil {
+		return err
+	}
+	f, err = nap.Submit(ctx, q, 10_000)
+	if err != nil {
+		return err
+	}
+	q.Terminate()
+	_, err = f.Result(ctx)
+	s.check(errors.Is(err, pool.ErrClosed), "Terminate ends long naps: %v", err)
+	return q.Join(ctx)
+}
