@@ -13,12 +13,10 @@
 // is merely stopped or slow keeps its lock for as long as it likes. What the dead
 // one was changing may be half done, so the lock becomes abandoned: Lock returns
 // [ErrOwnerDied], without holding the lock, to everybody, until somebody calls
-// Recover, or LockOrRecover, with a function that repairs what the lock guards. The
-// permits of a [Semaphore] come back by themselves, and a reader of an [RWMutex] is not
-// missed.
+// Recover, or LockOrRecover, with a function that repairs what the lock guards.
 //
-// What is no lock has nothing to repair: permits of a dead process come back, a Barrier
-// that has lost a party breaks, those who wait on a Cond look again, a Once is run by the
+// What is no lock has nothing to repair: permits of a dead process come back, one that
+// read under an RWMutex has changed nothing, a Barrier that has lost a party breaks, those who wait on a Cond look again, a Once is run by the
 // next. Each type's documentation says what a death does to it.
 //
 // Close ends this process's hold on an object, which other processes keep. An

@@ -525,3 +525,54 @@ func TestSemaphoreIsFair(t *testing.T) {
 	p.Done()
 	c.check(t, 1)
 }
+
+// What a Semaphore of 1 or an RWMutex orders, the race detector sees, also where it is
+// heap. (Without it, this checks that one at a time is inside.)
+func TestHeapUnderPermitsAndRWMutex(t *testing.T) {
+	s, m := newSemaphore(t, 1), newRWMutex(t)
+	for _, c := range []struct {
+		name         string
+		enter, leave func() error
+		reads        bool
+	}{
+		{"Semaphore", func() error { return s.Acquire(t.Context()) }, s.Release, false},
+		{"RWMutex", func() error { return m.Lock(t.Context()) }, m.Unlock, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			const goroutines, each = 4, 1000
+			n := 0
+			var all sync.WaitGroup
+			for range goroutines {
+				all.Go(func() {
+					for range each {
+						if err := c.enter(); err != nil {
+							t.Error(err)
+							return
+						}
+						n++
+						if err := c.leave(); err != nil {
+							t.Error(err)
+						}
+						if !c.reads {
+							continue
+						}
+						if err := m.RLock(t.Context()); err != nil {
+							t.Error(err)
+							return
+						}
+						if n > goroutines*each {
+							t.Error("too many")
+						}
+						if err := m.RUnlock(); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			all.Wait()
+			if n != goroutines*each {
+				t.Errorf("counted %d", n)
+			}
+		})
+	}
+}
