@@ -329,6 +329,14 @@ func TestLogWithoutParent(t *testing.T) {
 	if b, err := io.ReadAll(r); err != nil || !strings.HasSuffix(string(b), "INFO to standard error\n") {
 		t.Errorf("%q %v", b, err)
 	}
+
+	// As the default logger's handler it is itself in the end, which must not go round in circles.
+	p = process.New(worker, []string{"x"})
+	r = captured(t, p)
+	join(t, p)
+	if b, err := io.ReadAll(r); err != nil || !strings.HasSuffix(string(b), "INFO done file=x\n") {
+		t.Errorf("%q %v", b, err)
+	}
 }
 
 func init() {

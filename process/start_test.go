@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -385,6 +386,9 @@ func testStartAfterFailure(t *testing.T) {
 		is   error
 	}{
 		{"directory missing", func() { p.Dir = "/no/such/directory" }, "/no/such/directory", fs.ErrNotExist},
+		{"directory missing, with all that there is to be opened", func() {
+			p.Dir, p.CaptureStderr, p.Log = "/no/such/directory", true, slog.DiscardHandler
+		}, "/no/such/directory", fs.ErrNotExist},
 		{"NUL in the environment", func() { p.Env = []string{"A=\x00"} }, "NUL", nil},
 		{"huge environment", func() {
 			p.Env = slices.Repeat([]string{"A" + strings.Repeat("a", 100<<10) + "=1"}, 1)
@@ -400,6 +404,7 @@ func testStartAfterFailure(t *testing.T) {
 				needsInitialisation(t)
 			}
 			p.Name, p.Dir, p.Env, p.Method, p.Limits, p.Stderr = "tried", "", nil, 0, process.Limits{}, nil
+			p.CaptureStderr, p.Log = false, nil
 			test.set()
 			before := descriptors(t)
 			err := p.Start()
