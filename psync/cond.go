@@ -209,11 +209,11 @@ func (c *Cond) Locker() Locker { return c.g.User.(Locker) }
 //   - ErrOwnerDied, if a process died while it held the lock, before or after a signal came.
 //     The lock is held then and still abandoned: Unlock gives it back so, and then Recover
 //     can repair what it guards. After that, call Broadcast: those who still wait do not
-//     know. (A lock of somebody else's that is no Relocker is not held.)
+//     know. (An RWMutex, or a lock of somebody else's that is no Relocker, is not held then:
+//     the error is also ErrNotHeld.)
 //   - one that is fs.ErrClosed, if the Cond is closed.
 //   - one that is also ErrNotHeld, if the lock could not be taken again: it was closed, or
-//     cannot be locked any more (a FileLock whose directory is gone). Only then it is not
-//     held.
+//     cannot be locked any more (a FileLock whose directory is gone).
 func (c *Cond) Wait(ctx context.Context) error {
 	if c.closed.Load() {
 		return seg.ErrClosed
