@@ -3,6 +3,7 @@
 
 FUZZTIME ?= 30s
 FUZZPKG  ?= ./...
+EXPLORE  ?= # -short for the small models only
 KILLS    ?= 10000
 SEED     ?=
 
@@ -57,6 +58,11 @@ fuzz: ## every fuzz target for FUZZTIME (30s) each; FUZZPKG=./pipe for one packa
 .PHONY: torture
 torture: ## kill processes at random over every kind of object: KILLS=10000 of each, SEED=n to repeat
 	KILLS=$(KILLS) SEED=$(SEED) go test -count=1 -v -timeout 0 ./tests/torture
+
+.PHONY: explore
+explore: ## every interleaving of what is shared, with deaths: states and time of each model (minutes, 3 GB)
+	@bash -o pipefail -c 'go test -tags multiproc_explore -count=1 -p 1 -v -timeout 0 -run "^TestExplore" $(EXPLORE) \
+		$$(find . -name "explore*_test.go" -exec dirname {} + | sort -u) | awk -f .ci/explored.awk'
 
 .PHONY: cover
 cover: ## test coverage by package

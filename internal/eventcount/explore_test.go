@@ -96,11 +96,11 @@ func TestExploreEventcount(t *testing.T) {
 		long                      bool
 		actors                    []explore.Actor
 	}{
-		{"two wait, notified twice", 0, 1, 0, false, []explore.Actor{taker(1, true), taker(1, true), giver(1, 1)}},
+		{"two wait, notified twice", 0, 1, 0, true, []explore.Actor{taker(1, true), taker(1, true), giver(1, 1)}},
 		{"two wait, notified twice, a death", 1, 0, 0, false, []explore.Actor{taker(1, true), taker(1, true), giver(1, 1)}},
 		{"two wait, told at once", 1, 0, 0, false, []explore.Actor{taker(1, true), taker(1, true), giver(2)}},
 		{"two give", 1, 0, 0, false, []explore.Actor{taker(2, true), giver(1), giver(1)}},
-		{"one gives up", 0, 0, 1, false, []explore.Actor{taker(1, true), taker(1, false), giver(1, 1)}},
+		{"one gives up", 0, 0, 1, true, []explore.Actor{taker(1, true), taker(1, false), giver(1, 1)}},
 		{"one gives up, a death", 1, 0, 1, true, []explore.Actor{taker(1, true), taker(1, false), giver(1, 1)}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -105,6 +105,14 @@
 // States multiply. Model.Deaths, Spurious and Cancels say how many of each there may be in
 // a run; 3 actors with one call each and one death are what finds faults. Model.Slices
 // bounds the ends of slices, which otherwise come at any time and any number of times; set
-// it where each round of waiting leaves another value in memory, since then there would be
-// no end.
+// it where each round of waiting leaves another value in memory, as an eventcount does, since
+// then there would be no end. Model.Late has some of them come only when nobody runs any
+// more. Model.Keep leaves memory out that is never written, Model.Patient the branches of those
+// who lose their patience. Process.Acquire stands for a lock that is explored by itself.
+//
+// # What is left out
+//
+// Spinning; the closing of handles; orders of a process's goroutines between two steps
+// on shared memory; memory that is weaker than sequentially consistent; more actors, rounds and
+// deaths than a model has. Those are for the tests that kill real processes.
 package explore

@@ -82,15 +82,15 @@ func bits(b bit, actors, rounds int) explore.Model {
 	return m
 }
 
-func TestBit(t *testing.T) {
+func TestExploreBit(t *testing.T) {
 	r, v := explore.Run(bits(bit{}, 3, 2))
 	if v != nil {
 		t.Fatal(v)
 	}
-	t.Logf("%+v", r)
+	t.Logf("explored %s: %v", "bit", r)
 }
 
-func TestBitBroken(t *testing.T) {
+func TestExploreFindsFaultsInBit(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		b    bit

@@ -155,7 +155,7 @@ func TestExploreMutex(t *testing.T) {
 		actors                    []explore.Actor
 	}{
 		{"2 rounds", 1, 1, 0, false, []explore.Actor{actor(lock, lock), actor(lock, lock)}},
-		{"3 of them", 0, 0, 0, false, []explore.Actor{actor(lock), actor(lock), actor(lock)}},
+		{"3 of them", 0, 0, 0, true, []explore.Actor{actor(lock), actor(lock), actor(lock)}},
 		{"3 of them, a death", 1, 0, 0, true, []explore.Actor{actor(lock), actor(lock), actor(lock)}},
 		{"sections", 1, 0, 0, true, []explore.Actor{actor(section), actor(section), actor(section)}},
 		{"one gives up", 0, 0, 1, false, []explore.Actor{actor(lock), actor(fickle), actor(lock)}},
