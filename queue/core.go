@@ -37,6 +37,7 @@ type core struct {
 	notEmpty, notFull, idle *eventcount.Count
 	order                   *raceWord
 
+	dig   func()       // sweep, made once
 	swept atomic.Int64 // when what the dead left behind was last looked for, in ns
 
 	mu      sync.Mutex // protects what follows
@@ -191,6 +192,7 @@ func newCore(h *seg.Handle, p plan, i int) *core {
 		idle:      eventcount.At(m, at+ring.Idle),
 		order:     m.Local(at, func() any { return new(raceWord) }).(*raceWord),
 	}
+	q.dig = q.sweep
 	return q
 }
 

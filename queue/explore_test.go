@@ -51,6 +51,7 @@ func content(n uint64) []byte {
 
 func explored(p *explore.Process, g ring.Geometry) *core {
 	q := exploredRing(p.Handle(), g)
+	q.dig = q.sweep
 	p.Digest(func() []uint64 { return []uint64{uint64(q.r.Slot())} })
 	return q
 }

@@ -137,7 +137,7 @@ func (q *core) awaitMessage(ctx context.Context, try func() (bool, error)) error
 			}
 			return try()
 		},
-		Dead: q.sweep, Handle: q.h,
+		Dead: q.dig, Handle: q.h,
 	})
 	return explain(err)
 }

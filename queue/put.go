@@ -120,7 +120,7 @@ func (q *core) putMany(ctx context.Context, bs [][]byte) (n int, err error) {
 func (q *core) awaitRoom(ctx context.Context, n int, try func() (bool, error)) error {
 	q.sweepFirst()
 	err := q.notFull.Wait(ctx, eventcount.Wanted{
-		Try: try, Ready: func() bool { return q.r.RoomFor(n) }, Dead: q.sweep, Handle: q.h,
+		Try: try, Ready: func() bool { return q.r.RoomFor(n) }, Dead: q.dig, Handle: q.h,
 	})
 	return explain(err)
 }

@@ -433,6 +433,58 @@ func TestLarge(t *testing.T) {
 	}
 }
 
+// A large message has memory of its own while it is in the queue, and no longer.
+func TestLargeMessagesGiveTheirMemoryBack(t *testing.T) {
+	ctx := soon(t)
+	name := fmt.Sprintf("multiproc-test-%d", time.Now().UnixNano())
+	q, err := queue.Create[[]byte](name, queue.Options{})
+	verify.Must(t, err)
+	defer q.Close()
+	defer queue.Remove(name)
+	memory := func() int {
+		all, err := shm.List()
+		verify.Must(t, err)
+		for _, in := range all {
+			if in.Name == name {
+				return in.Bytes
+			}
+		}
+		t.Fatal("not listed")
+		return 0
+	}
+	before := memory()
+	if before > 2<<20 {
+		t.Errorf("an empty queue takes %d bytes", before)
+	}
+	const size = 3 << 20
+	verify.Must(t, q.Put(ctx, make([]byte, size)))
+	if n := memory(); n < before+size || n > before+size+1<<20 {
+		t.Errorf("%d bytes with a message of %d, %d before", n, size, before)
+	}
+	b, err := q.Get(ctx)
+	verify.Must(t, err)
+	if n := memory(); len(b) != size || n != before {
+		t.Errorf("%d bytes afterwards, %d before", n, before)
+	}
+	// So has one that is leased, and one that was reserved and given up.
+	verify.Must(t, q.Put(ctx, b))
+	l, err := q.Lease(ctx)
+	verify.Must(t, err)
+	if !bytes.Equal(l.Value(), b) {
+		t.Error("another message was leased")
+	}
+	verify.Must(t, l.Ack())
+	r, err := queue.Reserve(ctx, q, size)
+	verify.Must(t, err)
+	verify.Must(t, r.Cancel())
+	if _, ok, err := q.TryGet(); ok || err != nil {
+		t.Error("a message that was given up arrived", err)
+	}
+	if n := memory(); n != before {
+		t.Errorf("%d bytes afterwards, %d before", n, before)
+	}
+}
+
 func TestNackAndDeadLetters(t *testing.T) {
 	ctx := soon(t)
 	q := newQueue[string](t, queue.Options{MaxDeliveries: 3})

@@ -22,7 +22,7 @@ func (q *Queue[T]) Waiter() waitable.Source {
 // awaitReady waits until a get would return at once.
 func (q *core) awaitReady(ctx context.Context) error {
 	err := q.notEmpty.Wait(ctx, eventcount.Wanted{
-		Try: func() (bool, error) { return q.ready(), nil }, Dead: q.sweep, Handle: q.h,
+		Try: func() (bool, error) { return q.ready(), nil }, Dead: q.dig, Handle: q.h,
 	})
 	// The message is still there, and whoever was to be woken for it may be asleep.
 	if err == nil && !q.h.Closed() {

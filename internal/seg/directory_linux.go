@@ -98,7 +98,7 @@ func Stat(name string, o Options) (Info, error) {
 func describe(name, path string, foot *footer, st *unix.Stat_t) Info {
 	return Info{
 		Name: name, Path: path, Kind: foot.kind, Type: foot.typeText(), Count: int(foot.count),
-		Size: int(foot.dataSize), Bytes: int(foot.fileSize), Mode: fs.FileMode(st.Mode).Perm(),
+		Size: int(foot.dataSize), Bytes: int(min(st.Blocks*512, foot.fileSize)), Mode: fs.FileMode(st.Mode).Perm(),
 		UID: int(st.Uid), PID: int(foot.pid), Created: time.Unix(0, foot.created),
 	}
 }
