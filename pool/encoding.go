@@ -114,6 +114,10 @@ func wrap(m *handover.Message, err error) (*message, error) {
 	if err != nil {
 		return nil, err
 	}
+	if n := len(m.FDs); n > maxFDs {
+		m.Drop()
+		return nil, fmt.Errorf("%d descriptors, where %d can be sent at once", n, maxFDs)
+	}
 	if m.Plain() {
 		return &message{data: m.Data}, nil
 	}

@@ -4,12 +4,16 @@ package pool_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -297,3 +301,63 @@ var ticket = pool.Register(func(context.Context, int) (int, error) {
 	tickets++
 	return tickets, nil
 })
+
+// Progress tells of all tasks in the end, and the log of workers that died.
+func TestProgressAndLog(t *testing.T) {
+	var log bytes.Buffer
+	var mu sync.Mutex
+	reached := make(chan pool.Stats, 1)
+	inside := 0
+	p := newPool(t, pool.Options{
+		Workers: 2,
+		Log:     slog.New(slog.NewTextHandler(&guarded{&mu, &log}, nil)),
+		Progress: func(s pool.Stats) {
+			mu.Lock()
+			inside++
+			if inside > 1 {
+				t.Error("two calls at a time")
+			}
+			mu.Unlock()
+			if s.Done == 102 {
+				reached <- s
+			}
+			mu.Lock()
+			inside--
+			mu.Unlock()
+		},
+	})
+	ctx := within(t)
+	if _, err := square.With(pool.TaskOptions{Chunk: 1}).Map(ctx, p, make([]int, 100)); err != nil {
+		t.Fatal(err)
+	}
+	open.Apply(ctx, p, "/no/such/file")
+	killSelf.Apply(ctx, p, int(syscall.SIGKILL))
+	select {
+	case s := <-reached:
+		if s.Failed != 2 || s.Submitted != 102 || s.Waiting != 0 || s.Sent != 0 {
+			t.Errorf("%+v", s)
+		}
+	case <-ctx.Done():
+		t.Fatalf("no call for the last task: %+v", p.Stats())
+	}
+	p.Close()
+	if err := p.Join(ctx); err != nil {
+		t.Fatal(err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if !strings.Contains(log.String(), "died") || !strings.Contains(log.String(), "signal 9") {
+		t.Errorf("log %q", log.String())
+	}
+}
+
+type guarded struct {
+	mu *sync.Mutex
+	w  io.Writer
+}
+
+func (g *guarded) Write(b []byte) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.w.Write(b)
+}

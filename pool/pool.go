@@ -30,7 +30,7 @@ type Options struct {
 	Retries     int
 	TaskTimeout time.Duration
 
-	// Grace is the time from the end of a task's ctx, because it was cancelled, its time is over, or the pool is terminated, until its worker is killed. Zero is process.DefaultGrace.
+	// Grace is the time from the end of a task's ctx, because it was cancelled, its time is over, or the pool is terminated, until its worker is killed. Zero is process.DefaultGrace; below zero it is not killed.
 	Grace time.Duration
 
 	// MemoryLimit is for each worker, in bytes: see [process.Limits]. Zero is none.
@@ -412,7 +412,9 @@ func (p *Pool) end(j *job, runningToo bool) bool {
 			if j.reason == nil {
 				j.reason = ErrCancelled
 				attempt := j.generation
-				time.AfterFunc(p.options.Grace, func() { p.killFor(j, attempt) })
+				if p.options.Grace >= 0 {
+					time.AfterFunc(p.options.Grace, func() { p.killFor(j, attempt) })
+				}
 				h := taskHeader{slot: j.slot, generation: j.generation}
 				b := make([]byte, 1+headerSize)
 				b[0] = frameCancel

@@ -329,10 +329,6 @@ func (s *server) reply(h *resultHeader, m *message) error {
 func (s *server) replyExternally(h *resultHeader, m *message) error {
 	s.sendMu.Lock()
 	defer s.sendMu.Unlock()
-	if len(m.fds()) > maxFDs {
-		m.drop()
-		return fmt.Errorf("its result holds %d descriptors, more than %d cannot be sent at once", len(m.fds()), maxFDs)
-	}
 	b := make([]byte, 1+resultSize)
 	b[0] = frameResult
 	h.put(b[1:])

@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-multiproc/multiproc/array"
 	"github.com/go-multiproc/multiproc/pool"
+	"github.com/go-multiproc/multiproc/process"
 )
 
 type counted struct {
@@ -236,6 +237,88 @@ func TestCrashes(t *testing.T) {
 					}
 				})
 			}
+		}
+	}
+}
+
+// A mine goes off in a worker, when it is decoded or encoded there.
+type mine struct{ When string }
+
+func (m mine) MarshalText() ([]byte, error) {
+	if m.When == "encoding" {
+		m.goOff()
+	}
+	return []byte(m.When), nil
+}
+
+func (m *mine) UnmarshalText(b []byte) error {
+	m.When = string(b)
+	if m.When == "decoding" {
+		m.goOff()
+	}
+	return nil
+}
+
+func (m *mine) goOff() {
+	if _, child := process.Parent(); child {
+		syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {}
+	}
+}
+
+var (
+	disarm = pool.Register(func(_ context.Context, m mine) (string, error) { return m.When, nil })
+	lay    = pool.Register(func(_ context.Context, when string) (mine, error) { return mine{when}, nil })
+)
+
+// The moments of a death that no function of a task is there for.
+func TestMomentsOfDeath(t *testing.T) {
+	for _, workers := range []int{1, 4} {
+		for _, limit := range []int{0, 1, 3} { // with a limit workers are replaced all the time
+			t.Run(fmt.Sprintf("%d workers, %d tasks each", workers, limit), func(t *testing.T) {
+				p := newPool(t, pool.Options{Workers: workers, MaxTasksPerWorker: limit})
+				ctx := within(t)
+				var others []*pool.Future[int]
+				for i := range 20 {
+					f, err := square.Submit(ctx, p, i)
+					if err != nil {
+						t.Fatal(err)
+					}
+					others = append(others, f)
+				}
+				var dead *pool.WorkerDiedError
+				if _, err := disarm.Apply(ctx, p, mine{"decoding"}); !errors.As(err, &dead) {
+					t.Errorf("while decoding: %v", err)
+				}
+				if _, err := lay.Apply(ctx, p, "encoding"); !errors.As(err, &dead) {
+					t.Errorf("while encoding: %v", err)
+				}
+				if s, err := disarm.Apply(ctx, p, mine{"never"}); s != "never" || err != nil {
+					t.Errorf("%q %v", s, err)
+				}
+				for i, f := range others {
+					if v, err := f.Result(ctx); v != i*i || err != nil {
+						t.Errorf("another task: %d %v", v, err)
+					}
+				}
+				// Idle: a task that is sent to a worker that is dying has not begun, and runs elsewhere.
+				well := 0
+				for i := range 5 {
+					for _, pid := range p.PIDs() {
+						syscall.Kill(pid, syscall.SIGKILL)
+					}
+					v, err := square.Apply(ctx, p, i)
+					switch {
+					case err == nil && v == i*i:
+						well++
+					case !errors.As(err, &dead): // it has begun between the signal and its effect
+						t.Errorf("after the death of idle workers: %d %v", v, err)
+					}
+				}
+				if well < 3 {
+					t.Errorf("%d of 5 tasks ran that were submitted after the death of idle workers", well)
+				}
+			})
 		}
 	}
 }

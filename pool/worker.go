@@ -207,7 +207,7 @@ func (w *worker) sendLocked(j *job) {
 	if tag == tagExternal {
 		w.post(j.args)
 	}
-	if j.timeout > 0 {
+	if j.timeout > 0 && p.options.Grace >= 0 {
 		generation := j.generation
 		j.timer = time.AfterFunc(j.timeout+p.options.Grace, func() { p.timeOver(j, generation) })
 	}
