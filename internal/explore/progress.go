@@ -153,6 +153,9 @@ func (x *search) oneSlice(flags []uint8, isQuiet, isFinal uint8) {
 				next := at{x.to[e], a.left}
 				switch h := x.how[e]; h.kind() {
 				case didStep:
+					if next.state == a.state {
+						continue // it goes nowhere
+					}
 				case didEndSlice:
 					bit := uint32(1) << (h &^ didMask)
 					if flags[a.state]&isQuiet == 0 || a.left&bit == 0 {
