@@ -31,6 +31,7 @@ type stock struct {
 	busy     bool          // one was taken shortly before that
 	std      std           // at the last use
 	begun    bool          // somebody wants children to be ready
+	drained  bool          // but nobody has for long
 	idle     *time.Timer   // MaxIdle
 	stopped  bool          // the process is about to exit
 }
@@ -69,7 +70,7 @@ func (s *stock) setOptions(o ForkServerOptions) {
 // targetLocked is how many children there are to be.
 func (s *stock) targetLocked() int {
 	switch n := s.options.Warm; {
-	case s.stopped || n < 0:
+	case s.stopped || s.drained || n < 0:
 		return 0
 	case n > 0:
 		return n
@@ -88,7 +89,7 @@ func (s *stock) growLocked() {
 func (s *stock) useLocked(std std) {
 	now := time.Now()
 	s.std = std
-	s.begun = true
+	s.begun, s.drained = true, false
 	s.busy = now.Sub(s.lastUse) < 4*quiet
 	s.lastUse = now
 	s.armLocked()
@@ -123,7 +124,7 @@ func (s *stock) drain() {
 		s.mu.Unlock()
 		return // the timer was about to be stopped or set anew
 	}
-	s.grown = 0
+	s.grown, s.drained = 0, true
 	all := s.children
 	s.children = nil
 	for _, w := range all {
