@@ -32,7 +32,7 @@ func (*Process) startWarm(jobHeader, *handover.Message, *os.File) (launched, *wa
 	return launched{}, nil, errForkServer
 }
 
-func awaitJob(*wire.Conn) ([]byte, []int, error) { return nil, nil, errForkServer }
+func awaitJob(*wire.Conn) ([]byte, []int, bool, error) { return nil, nil, false, errForkServer }
 
 func sayTaken(*wire.Conn) error { return errForkServer }
 

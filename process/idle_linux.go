@@ -20,19 +20,29 @@ var idleness struct {
 }
 
 // awaitJob says that this process is ready, and waits for the frame of its job. When the parent ends, so does this process,
-// without a word.
-func awaitJob(conn *wire.Conn) (frame []byte, fds []int, err error) {
-	idleness.mu.Lock()
-	idleness.waiting = true
-	idleness.mu.Unlock()
-	if err = conn.WriteFrame(nil, nil); err == nil {
-		err = conn.Park()
+// without a word. If the job is there already, the parent does not want to know that we are ready, nor that we have it: told is false.
+func awaitJob(conn *wire.Conn) (frame []byte, fds []int, told bool, err error) {
+	if !conn.Ready() && !readable(control) {
+		idleness.mu.Lock()
+		idleness.waiting = true
+		idleness.mu.Unlock()
+		told = true
+		if err = conn.WriteFrame(nil, nil); err == nil {
+			err = conn.Park()
+		}
 	}
 	if err == nil {
 		frame, fds, err = conn.ReadFrame(maxFrame)
 	}
 	endUnused(err)
-	return frame, fds, err
+	return frame, fds, told, err
+}
+
+// readable reports whether something can be read, the end of the stream for example.
+func readable(fd int) bool {
+	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(p, 0)
+	return n != 0 || err != nil
 }
 
 // sayTaken says that the job is this process's now.
@@ -59,11 +69,8 @@ func endUnused(err error) {
 // this process never says that it has the job: a Start that waits for that gives it to another.
 func sparesInterrupt() bool {
 	idleness.mu.Lock()
-	if idleness.waiting {
-		p := []unix.PollFd{{Fd: int32(control), Events: unix.POLLIN}}
-		if n, err := unix.Poll(p, 0); n != 0 || err != nil {
-			return false // and nobody gets the lock any more
-		}
+	if idleness.waiting && readable(control) {
+		return false // and nobody gets the lock any more
 	}
 	defer idleness.mu.Unlock()
 	return idleness.waiting

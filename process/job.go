@@ -19,7 +19,7 @@ import (
 //	child → parent   result; read after the child has ended
 //
 // To a child that is executed before there is a job for it (ForkServer), the frame noJobYet is written instead. It answers with an empty frame
-// when it is ready, and with another when it has taken its job, which comes later.
+// when it is ready, and with another when it has taken its job, which comes later; if that is there when it is ready, with neither.
 //
 // Nothing is ever sent to a child after its job: to it, any event on the socket means that its parent has ended (dieWithParent).
 //
@@ -199,9 +199,9 @@ func sendJob(conn *wire.Conn, header jobHeader, parts []*handover.Message) error
 // receiveJob reads a job, and waits for it if there is none yet. Its descriptors are the job's, until they are taken out of it.
 func receiveJob(conn *wire.Conn) (*job, error) {
 	frame, fds, err := conn.ReadFrame(maxFrame)
-	early := err == nil && bytes.Equal(frame, noJobYet)
-	if early {
-		frame, fds, err = awaitJob(conn)
+	told := false // the parent, that this process is ready
+	if err == nil && bytes.Equal(frame, noJobYet) {
+		frame, fds, told, err = awaitJob(conn)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("its job did not arrive: %w", err)
@@ -216,7 +216,7 @@ func receiveJob(conn *wire.Conn) (*job, error) {
 			return nil, err
 		}
 	}
-	if early {
+	if told {
 		err = sayTaken(conn)
 	}
 	return j, err

@@ -88,9 +88,12 @@ func (w *warmChild) settleLocked() {
 	}
 }
 
-// listen waits until the child is ready.
+// listen waits until the child is ready. If it has got a job before, what it says is the result, which is not for us.
 func (w *warmChild) listen(s *stock) {
 	defer close(w.quiet)
+	if err := w.conn.Park(); err != nil || !s.has(w) {
+		return
+	}
 	frame, fds, err := w.conn.ReadFrame(maxFrame)
 	closeAll(fds)
 	if err == nil && len(frame) == 0 {

@@ -311,6 +311,13 @@ func (s *stock) drop(w *warmChild, status syscall.WaitStatus) bool {
 	return true
 }
 
+// has reports whether a child is in the stock, and so has no job.
+func (s *stock) has(w *warmChild) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Contains(s.children, w)
+}
+
 func (s *stock) isReady(w *warmChild) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
