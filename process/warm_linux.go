@@ -112,7 +112,10 @@ func (w *warmChild) handOver(header jobHeader, parts []*handover.Message, ready 
 	}
 	if !ready {
 		// Its packages are being initialised, for which nobody can say how long it takes. The job waits for it, as that of a child which
-		// is executed now would.
+		// is executed now would. It may never say that it is ready.
+		w.conn.SetReadDeadline(time.Unix(0, 1))
+		<-w.quiet
+		w.conn.SetReadDeadline(time.Time{})
 		return nil
 	}
 	frame, fds, err := w.answer()
