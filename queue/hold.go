@@ -73,7 +73,11 @@ func (h *hold) giveBack() error {
 		h.q.notEmpty.Broadcast()
 		return nil
 	}
-	return h.nack()
+	// Closing does not wait for a process that was stopped in the middle of a Get.
+	if ok, err := h.q.lockFor(h.q.consumers, 10*moment); !ok || err != nil {
+		return err
+	}
+	return h.nackLocked()
 }
 
 // ack ends a lease whose message is dealt with.
@@ -97,10 +101,15 @@ func (h *hold) ack() error {
 
 // nack ends a lease whose message is to be delivered again.
 func (h *hold) nack() error {
-	q := h.q
-	if err := q.consumers.Lock(context.Background(), lock.Scoped); err != nil {
+	if err := h.q.consumers.Lock(context.Background(), lock.Scoped); err != nil {
 		return explain(err)
 	}
+	return h.nackLocked()
+}
+
+// nackLocked is nack, and gives the consumers' lock back.
+func (h *hold) nackLocked() error {
+	q := h.q
 	again, room, err := q.r.Nack(&h.rec, q.bury)
 	mem.Mark("queue.hold.2", mem.Flags(again, room, err != nil))
 	mem.Enter()
