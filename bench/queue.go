@@ -265,7 +265,7 @@ func queueExperiments(ctx context.Context) ([]experiment, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	buffer, err := array.NewRaw[byte](4 * mib)
+	buffer, err := array.NewRaw[byte](8 * mib) // as large as the ring
 	if err != nil {
 		return nil, nil, err
 	}
@@ -282,7 +282,7 @@ func queueExperiments(ctx context.Context) ([]experiment, func(), error) {
 		stream("queue mib", mibs, putMiBs, large, nil,
 			func(ctx context.Context, c course) (int, error) { return c.Bytes.GetMany(ctx, buf[:1]) }),
 		{"bare mib", func(ctx context.Context) (figures, error) {
-			flags, err := array.NewRaw[uint32](4)
+			flags, err := array.NewRaw[uint32](8)
 			if err != nil {
 				return nil, err
 			}
