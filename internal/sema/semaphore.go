@@ -170,14 +170,18 @@ func (s *Semaphore) Acquire(ctx context.Context, h *seg.Handle) error {
 func (s *Semaphore) acquired(h *seg.Handle) error {
 	crash.At("sema.taken")
 	if h.Closed() {
-		// It was closed meanwhile. The slot may be in the pages that replaced the
-		// segment; whichever it is, it is given back. (Or else, it is a dead
-		// process's.)
-		s.giveBack()
-		return seg.ErrClosed
+		return s.tooLate()
 	}
 	s.raceAcquire()
 	return nil
+}
+
+// tooLate is for a permit that was taken when the handle was closed already. The slot may
+// be in the pages that replaced the segment; whichever it is, it is given back. (Or else,
+// it is a dead process's.)
+func (s *Semaphore) tooLate() error {
+	s.giveBack()
+	return seg.ErrClosed
 }
 
 func (s *Semaphore) giveBack() {
