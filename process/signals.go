@@ -51,8 +51,20 @@ func handleSignals() *signals {
 func (s *signals) handlers() []*handler { return []*handler{&s.interrupts, &s.terminations} }
 
 func (s *signals) loop() {
+	// Programs ask for signals when they begin, or begin to serve. So we look around often at first and then ever more
+	// seldom, some fifteen times in all: after the last one only when a child is started, and when a signal has arrived, which may
+	// be too late (see look).
+	const first, last = time.Millisecond, time.Minute
+	next := first
+	again := time.NewTimer(next)
+	defer again.Stop()
 	for {
 		select {
+		case <-again.C:
+			s.look()
+			if next *= 2; next < last {
+				again.Reset(next)
+			}
 		case <-s.interrupts.on:
 			s.received(&s.interrupts)
 		case <-s.terminations.on:

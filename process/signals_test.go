@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -365,3 +366,34 @@ var handlesHangup = process.Register(func(ctx context.Context, _ struct{}) error
 	}
 	return nil
 })
+
+func init() {
+	mains["shutdown"] = func() int {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		time.Sleep(300 * time.Millisecond) // it is at work, and we look around
+		fmt.Println("ready")
+		<-ctx.Done()
+		stop() // so that a second signal kills
+		return 0
+	}
+}
+
+// A program that gives its handler up as soon as it was called is seen to have had one, without any child.
+func TestHandlerThatIsGivenUpAtOnce(t *testing.T) {
+	const programs = 40
+	var wg sync.WaitGroup
+	for range programs {
+		cmd := program(t, "shutdown")
+		out := startProgram(t, cmd)
+		wg.Go(func() {
+			if s := out.next(); s != "ready" {
+				t.Errorf("%q", s)
+			}
+			cmd.Process.Signal(syscall.SIGTERM)
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("it did not end in good order: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+}
