@@ -68,9 +68,13 @@ func TestInherit(t *testing.T) {
 	}{
 		{process.Spawn, "[initial] false\n[initial] false\n", ""},
 		{process.Fork, "[parent] true\n[parent child] true\n", "from the child\nfrom the child\n"},
+		{process.ForkServer, "[initial] false\n[initial] false\n", ""},
 	} {
 		t.Run(test.method.String(), func(t *testing.T) {
 			setInherited(t, []string{"parent"}, f)
+			if err := f.Truncate(0); err != nil {
+				t.Fatal(err)
+			}
 			out := run(t, lookAround, 1, func(p *process.Process) { p.Method = test.method })
 			if out != test.out {
 				t.Errorf("the children saw %q, want %q", out, test.out)
