@@ -8,7 +8,8 @@
 	}
 	next
 }
-/^    --- PASS: TestExploreFinds/ { sub(/^.*TestExploreFinds/, "found: "); print; fflush(); found++; next }
+/^    --- PASS: TestExploreFinds/ { sub(/^.*TestExploreFinds\/?/, "found: "); print; fflush(); found++; next }
 /^ *--- FAIL|^FAIL|^panic/ { failed = 1 }
+/^ok/ { failed = 0 }
 failed || /^ +[0-9]+  [A-Z]/ { if (failed) print }
 END { printf "%d models, %d states; %d planted faults found\n", models, states, found }
