@@ -13,7 +13,7 @@ import (
 )
 
 // maxThreads is how many goroutines a process may have that take steps.
-const maxThreads = 4
+const maxThreads = 8
 
 // errKilled unwinds the goroutines of a process that is not needed any more.
 var errKilled = errors.New("explore: killed")

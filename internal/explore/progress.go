@@ -126,7 +126,7 @@ func (x *search) slicesLeadOut(flags []uint8, isFinal uint8) {
 func (x *search) oneSlice(flags []uint8, isQuiet, isFinal uint8) {
 	type at struct {
 		state uint32
-		left  uint32 // whose slice may still end: a bit for each process and thread
+		left  uint64 // whose slice may still end: a bit for each process and thread
 	}
 	type from struct {
 		at
@@ -139,7 +139,7 @@ func (x *search) oneSlice(flags []uint8, isQuiet, isFinal uint8) {
 		if flags[i]&isQuiet == 0 || !x.slicesLeft(i) {
 			continue
 		}
-		a := at{i, ^uint32(0)}
+		a := at{i, ^uint64(0)}
 		came[a] = from{at: a}
 		todo = append(todo, a)
 		for len(todo) > 0 {
@@ -157,7 +157,7 @@ func (x *search) oneSlice(flags []uint8, isQuiet, isFinal uint8) {
 						continue // it goes nowhere
 					}
 				case didEndSlice:
-					bit := uint32(1) << (h &^ didMask)
+					bit := uint64(1) << (h &^ didMask)
 					if flags[a.state]&isQuiet == 0 || a.left&bit == 0 {
 						continue
 					}
@@ -175,7 +175,7 @@ func (x *search) oneSlice(flags []uint8, isQuiet, isFinal uint8) {
 				lines := []string{}
 				for b := a; came[b].at != b; b = came[b].at {
 					if came[b].how.kind() == didEndSlice {
-						p := int(came[b].how&^didMask) >> 2
+						p := int(came[b].how&^didMask) / maxThreads
 						lines = append([]string{x.name(p) + "  its slice ends, and all run on until nobody can"}, lines...)
 					}
 					i = came[b].at.state
@@ -202,14 +202,14 @@ func (x *search) slicesLeft(i uint32) bool {
 
 // couldEnd reports whether, but for the bound on slices, one of those who sleep could be
 // through with it, of whom left says that theirs has not ended yet.
-func (x *search) couldEnd(i, left uint32) bool {
+func (x *search) couldEnd(i uint32, left uint64) bool {
 	st := x.state(i)
 	if x.m.Slices == 0 || int(st[x.slices]) < x.m.Slices {
 		return false
 	}
 	for p := range x.procs {
 		for slot := range maxThreads {
-			if st[x.asleep+p]&(1<<slot) != 0 && left&(1<<by(0, p, slot)) != 0 {
+			if st[x.asleep+p]&(1<<slot) != 0 && left&(1<<uint64(by(0, p, slot))) != 0 {
 				return true
 			}
 		}

@@ -59,15 +59,15 @@ type search struct {
 }
 
 // A label says what kind of transition it is, and whose.
-type label uint8
+type label uint16
 
 const (
-	didStep label = iota << 5
+	didStep label = iota << 8
 	didEndSlice
 	didSpurious
 	didDie
 	didCancel
-	didMask label = 7 << 5
+	didMask label = 7 << 8
 )
 
 func (l label) kind() label { return l & didMask }
@@ -76,7 +76,7 @@ func by(kind label, proc, slot int) label {
 	if slot == cancelSlot {
 		slot = 0
 	}
-	return kind | label(proc<<2|slot)
+	return kind | label(proc*maxThreads+slot)
 }
 
 // one search at a time: mem.Hook is there once.

@@ -229,7 +229,7 @@ func (l *RWMutex) findDeadWriter() {
 	// The word is free and the gate is shut, for a slice by now. Is the word kept for
 	// somebody who died when it was his turn? Package lock sees to that when one waits
 	// for it.
-	ctx, cancel := context.WithTimeout(context.Background(), courtesy)
+	ctx, cancel := mem.WithTimeout(courtesy)
 	defer cancel()
 	if l.w.Lock(ctx, lock.Scoped) == nil {
 		l.giveUp()
