@@ -54,6 +54,7 @@ func Init() {
 
 // exit ends the program, unless a signal is about to.
 func (s *signals) exit(code int) {
+	s.catchUp()
 	select {
 	case <-s.stopping:
 		select {} // it dies of the signal, any moment

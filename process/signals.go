@@ -17,6 +17,7 @@ type signals struct {
 	looked   atomic.Int64       // when we last did
 	starts   chan chan struct{} // a child is about to be: a good time to look around
 	stopping chan struct{}      // closed when the program is to die of a signal
+	exits    chan chan struct{} // the program is about to: to be answered when all signals that came are dealt with
 }
 
 // A handler is ours for one signal. Each has a channel of its own, so that one can be given up.
@@ -33,6 +34,7 @@ func handleSignals() *signals {
 		terminations: handler{sig: syscall.SIGTERM},
 		starts:       make(chan chan struct{}, 1),
 		stopping:     make(chan struct{}),
+		exits:        make(chan chan struct{}),
 	}
 	for _, h := range s.handlers() {
 		h.on = make(chan os.Signal, 2)
@@ -69,6 +71,15 @@ func (s *signals) loop() {
 			s.received(&s.interrupts)
 		case <-s.terminations.on:
 			s.received(&s.terminations)
+		case caughtUp := <-s.exits:
+			for _, h := range s.handlers() {
+				select {
+				case <-h.on:
+					s.received(h)
+				default:
+				}
+			}
+			close(caughtUp)
 		case looking := <-s.starts:
 			s.look()
 			close(looking)
@@ -123,6 +134,38 @@ func (s *signals) received(h *handler) {
 	signal.Notify(h.on, h.sig)
 	close(s.stopping)
 	s.end(h.sig)
+}
+
+// catchUp returns when signals that were sent to this process until now are dealt with. A Ctrl-C at a terminal goes to children and parent at
+// once, and a child that ends of it may well be collected before the parent has heard its own: run returns because of it, and
+// whether the program dies of the signal, as a shell wants to see it, must not depend on which thread was faster.
+//
+// The kernel delivers what is pending in the order of the numbers, and so does os/signal. So we send ourselves a signal with a higher number
+// and wait for it. SIGCHLD is one that nobody minds who listens for it: it means that it is worth to look. (SIGURG, which the
+// Go runtime uses itself, could be one that it sent before.)
+func (s *signals) catchUp() {
+	const patience = 100 * time.Millisecond // with a thread that does not get a CPU
+	arrived := make(chan os.Signal, 1)
+	signal.Notify(arrived, syscall.SIGCHLD)
+	defer signal.Stop(arrived)
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	if syscall.Kill(os.Getpid(), syscall.SIGCHLD) == nil {
+		select {
+		case <-arrived:
+		case <-timer.C:
+		}
+	}
+	caughtUp := make(chan struct{})
+	select {
+	case s.exits <- caughtUp:
+	case <-s.stopping:
+		return
+	}
+	select {
+	case <-caughtUp:
+	case <-s.stopping:
+	}
 }
 
 // end ends the children, then this process by sig.
