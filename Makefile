@@ -56,7 +56,7 @@ fuzz: ## every fuzz target for FUZZTIME (30s) each; FUZZPKG=./pipe for one packa
 	done
 
 .PHONY: torture
-torture: ## kill processes at random over every kind of object: KILLS=10000 of each, SEED=n to repeat
+torture: ## kill processes at random over every kind of object: KILLS=10000 in all, SEED=n to repeat
 	KILLS=$(KILLS) SEED=$(SEED) go test -count=1 -v -timeout 0 ./tests/torture
 
 .PHONY: explore

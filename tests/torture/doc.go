@@ -5,5 +5,5 @@
 //	make torture KILLS=10000        # SEED=n repeats the choices of a run
 //
 // Each act is one kind of object with an invariant that a lost or doubled step would
-// break. go test runs a short one of each.
+// break; the kills are shared among them. go test runs a short one of each.
 package torture

@@ -11,8 +11,11 @@ import (
 	"github.com/go-multiproc/multiproc/process"
 )
 
+// acts is how many there are, which share the kills.
+const acts = 8
+
 var (
-	kills = 60 // in each act
+	kills = 480 / acts // in each act
 	seed  uint64
 )
 
@@ -28,7 +31,7 @@ func TestMain(m *testing.M) {
 		seed = uint64(number("SEED", s))
 	}
 	if s := os.Getenv("KILLS"); s != "" {
-		kills = number("KILLS", s)
+		kills = (number("KILLS", s) + acts - 1) / acts
 	}
 	os.Exit(m.Run())
 }
