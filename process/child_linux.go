@@ -4,7 +4,6 @@ import (
 	"os"
 	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -117,22 +116,22 @@ func (c *child) watch(pidfd int) bool {
 
 // wait blocks until the child has ended, and collects it. An error means that somebody else in this program did,
 // so that nobody knows how it ended. cpu is the processor time that it took, and the children that it collected.
-func (c *child) wait() (status syscall.WaitStatus, cpu time.Duration, err error) {
+func (c *child) wait() (status syscall.WaitStatus, used sys.Usage, err error) {
 	if c.fallback != nil {
 		return waitFallback(c.fallback)
 	}
 	pollErr := c.raw.Read(func(fd uintptr) (ended bool) {
-		status, cpu, ended, err = sys.PidfdWait(int(fd))
+		status, used, ended, err = sys.PidfdWait(int(fd))
 		return ended || err != nil
 	})
 	if pollErr != nil { // the poller does not take pidfds
 		p, findErr := os.FindProcess(c.pid)
 		if findErr != nil {
-			return 0, 0, findErr
+			return 0, sys.Usage{}, findErr
 		}
 		return waitFallback(p)
 	}
-	return status, cpu, err
+	return status, used, err
 }
 
 // signal sends a signal. If the child has been collected that is os.ErrProcessDone.

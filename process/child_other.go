@@ -5,7 +5,8 @@ package process
 import (
 	"os"
 	"syscall"
-	"time"
+
+	"github.com/go-multiproc/multiproc/internal/sys"
 )
 
 // A child is a process that was started and not yet collected. Each has a thread of its own waiting for it: the
@@ -35,6 +36,6 @@ func startChild(attr *syscall.ProcAttr, argv []string) (*child, error) {
 	return &child{pid: pid, fallback: p}, nil
 }
 
-func (c *child) wait() (syscall.WaitStatus, time.Duration, error) { return waitFallback(c.fallback) }
-func (c *child) signal(sig syscall.Signal) error                  { return c.fallback.Signal(sig) }
-func (c *child) release()                                         {}
+func (c *child) wait() (syscall.WaitStatus, sys.Usage, error) { return waitFallback(c.fallback) }
+func (c *child) signal(sig syscall.Signal) error              { return c.fallback.Signal(sig) }
+func (c *child) release()                                     {}

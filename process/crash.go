@@ -53,6 +53,7 @@ type crash struct {
 	stack       string // of the goroutine that it is about, and of others as far as they were recorded
 	panicked    bool   // else it is a fatal error, or a signal
 	outOfMemory bool   // the system refused memory
+	aborted     bool   // by C code
 	inferred    bool   // reason is told from the stack
 }
 
@@ -82,6 +83,7 @@ func parseCrash(text string) *crash {
 		c.reason = unindent(strings.TrimPrefix(head, "panic: "))
 	case strings.HasPrefix(head, "SIG"):
 		c.reason = fatalSignal(head)
+		c.aborted = strings.HasPrefix(head, "SIGABRT")
 	case strings.HasPrefix(head, "[signal "):
 		c.reason = "fatal error: fault: " + strings.TrimSuffix(strings.TrimPrefix(head, "[signal "), "]")
 	case strings.HasPrefix(head, "fatal error: "): // no runtime does so today, but it would be right

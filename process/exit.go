@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/go-multiproc/multiproc/internal/sys"
 )
 
 // An ExitError says how a child ended that did not end well.
@@ -132,7 +134,7 @@ func decodeExit(status syscall.WaitStatus, waitErr error, r result, resultErr er
 }
 
 // beyondLimits finds out whether it was limits that ended the child.
-func (e *exit) beyondLimits(p *Process, c *crash, cpu time.Duration) {
+func (e *exit) beyondLimits(p *Process, c *crash, used sys.Usage) {
 	if e.err == nil {
 		return
 	}
@@ -147,14 +149,21 @@ func (e *exit) beyondLimits(p *Process, c *crash, cpu time.Duration) {
 		// The kernel compares with the limit what it has counted in ticks, and says in the end what it has measured, which was seen to be 6%
 		// less. Nobody else kills just there.
 		_, seconds := limits.cpuSeconds(p.settings.grace)
-		if hard := time.Duration(seconds) * time.Second; limits.CPU > 0 && cpu >= hard-hard/8 {
+		if hard := time.Duration(seconds) * time.Second; limits.CPU > 0 && used.CPU >= hard-hard/8 {
 			e.err.CPUKill = true
 		} else {
 			e.err.MemoryKill = p.settings.victims.claim()
 		}
 	}
-	if c != nil && c.outOfMemory {
+	switch {
+	case c == nil:
+	case c.outOfMemory:
 		e.err.MemoryKill = limits.Memory > 0 || memoryLimited()
+	case c.aborted && limits.Memory > 0 && used.Peak > limits.Memory:
+		// C code gives up in this way when it is refused memory: in a program with any, that is how the kernel's limit is met when
+		// the Go runtime happens to want a thread just then.
+		e.err.MemoryKill = true
+		e.err.Err += fmt.Sprintf(" (out of memory: it had %.1f MiB, Limits.Memory is %.1f MiB)", float64(used.Peak)/(1<<20), float64(limits.Memory)/(1<<20))
 	}
 }
 

@@ -10,11 +10,11 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/go-multiproc/multiproc/internal/handover"
+	"github.com/go-multiproc/multiproc/internal/sys"
 	"github.com/go-multiproc/multiproc/internal/wire"
 )
 
@@ -380,7 +380,7 @@ func (p *Process) collect() {
 }
 
 // collected makes the child's end known.
-func (p *Process) collected(status syscall.WaitStatus, cpu time.Duration, waitErr error) {
+func (p *Process) collected(status syscall.WaitStatus, used sys.Usage, waitErr error) {
 	conn := p.control
 	// What the child wrote is here by now. Nothing else is to be waited for, whoever may have got the child's end of the socket.
 	var r result
@@ -403,7 +403,7 @@ func (p *Process) collected(status syscall.WaitStatus, cpu time.Duration, waitEr
 	crashed.readWording(stderr)
 	unix.Close(p.crash)
 	e := decodeExit(status, waitErr, r, resultErr, crashed)
-	e.beyondLimits(p, crashed, cpu)
+	e.beyondLimits(p, crashed, used)
 	if e.err != nil {
 		e.err.Name, e.err.PID = p.settings.name, p.child.pid
 		e.err.Stderr = lastLines(stderr, tailLines)

@@ -3,14 +3,15 @@ package process
 import (
 	"os"
 	"syscall"
-	"time"
+
+	"github.com/go-multiproc/multiproc/internal/sys"
 )
 
 // waitFallback collects a child by blocking a thread.
-func waitFallback(p *os.Process) (status syscall.WaitStatus, cpu time.Duration, err error) {
+func waitFallback(p *os.Process) (status syscall.WaitStatus, used sys.Usage, err error) {
 	state, err := p.Wait()
 	if err != nil {
-		return 0, 0, err
+		return 0, sys.Usage{}, err
 	}
-	return state.Sys().(syscall.WaitStatus), state.UserTime() + state.SystemTime(), nil
+	return state.Sys().(syscall.WaitStatus), sys.Usage{CPU: state.UserTime() + state.SystemTime()}, nil
 }

@@ -207,7 +207,7 @@ func (w *warmChild) letGo() {
 // collect waits for the child's end.
 func (w *warmChild) collect(s *stock) {
 	victims := ours()
-	status, cpu, err := w.child.wait()
+	status, used, err := w.child.wait()
 	var p *Process
 	if !s.drop(w, status) {
 		p = <-w.verdict
@@ -224,7 +224,7 @@ func (w *warmChild) collect(s *stock) {
 	w.conn.Control(func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RD) })
 	<-w.quiet
 	p.settings.victims = victims
-	p.collected(status, cpu, err)
+	p.collected(status, used, err)
 }
 
 // earlyEnd says how a child ended that was not ready.

@@ -20,22 +20,25 @@ func PidfdSignal(pidfd int, sig syscall.Signal) error {
 }
 
 // PidfdWait collects the child behind a pidfd if it has ended, and else reports that it has not. It does not block: a
-// pidfd polls as readable when its process has ended. cpu is the processor time that the child took, and the children that it
-// collected.
-func PidfdWait(pidfd int) (status syscall.WaitStatus, cpu time.Duration, ended bool, err error) {
+// pidfd polls as readable when its process has ended. What it used
+// includes what the children used that it collected.
+func PidfdWait(pidfd int) (status syscall.WaitStatus, used Usage, ended bool, err error) {
 	var info siginfoChild
 	var usage unix.Rusage
 	err = IgnoringEINTR(func() error { return waitidPidfd(pidfd, &info, unix.WEXITED|unix.WNOHANG, &usage) })
 	if errors.Is(err, unix.EAGAIN) { // what a non-blocking pidfd says for "not yet", whatever the options
-		return 0, 0, false, nil
+		return 0, Usage{}, false, nil
 	}
 	if err != nil {
-		return 0, 0, false, os.NewSyscallError("waitid", err)
+		return 0, Usage{}, false, os.NewSyscallError("waitid", err)
 	}
 	if info.pid == 0 {
-		return 0, 0, false, nil
+		return 0, Usage{}, false, nil
 	}
-	return info.status(), time.Duration(usage.Utime.Nano() + usage.Stime.Nano()), true, nil
+	return info.status(), Usage{
+		CPU:  time.Duration(usage.Utime.Nano() + usage.Stime.Nano()),
+		Peak: usage.Maxrss << 10,
+	}, true, nil
 }
 
 // PidfdWorks reports whether the kernel, and what filters its calls, has all that PidfdWait and PidfdSignal need
