@@ -103,13 +103,17 @@ func (q *core) get(ctx context.Context, dst []byte) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	b, ok, err := q.getNow(ctx, dst)
-	if ok || err != nil {
-		return b, err
+	// An empty queue is not locked, unless there may be a dead process's lease in it: who waits
+	// for an answer sleeps the sooner.
+	if mem.Explored || q.r.Peek() || q.notEmpty.Spin(q.r.Peek) || q.r.Leased() {
+		b, ok, err := q.getNow(ctx, dst)
+		if ok || err != nil {
+			return b, err
+		}
 	}
 	n := len(dst)
 	var late []byte
-	err = q.awaitMessage(ctx, func() (bool, error) {
+	err := q.awaitMessage(ctx, func() (bool, error) {
 		var into []byte
 		if n > 0 {
 			into = make([]byte, n)

@@ -45,8 +45,23 @@ func maxSpinners() int32 { return int32(max(1, min(runtime.NumCPU(), runtime.GOM
 // NoSpin turns it off, for tests and benchmarks.
 var NoSpin atomic.Bool
 
-// spin calls Try until it is done or it is no longer worth it.
-func (s *spinner) spin(want *Wanted) (done bool, err error) {
+// Spin looks until ready reports true or it is no longer worth it, and reports which. A caller that
+// begins with it has a wait that ends at once for nothing: Wait needs memory. ready changes nothing.
+func (c *Count) Spin(ready func() bool) bool {
+	done, _ := c.spinner.spin(func() (bool, error) { return ready(), nil })
+	return done
+}
+
+// look is what spin calls.
+func (w *Wanted) look() (done bool, err error) {
+	if w.Ready != nil && !w.Ready() {
+		return false, nil
+	}
+	return w.Try()
+}
+
+// spin calls look until it is done or it is no longer worth it.
+func (s *spinner) spin(look func() (done bool, err error)) (done bool, err error) {
 	if mem.Explored || runtime.NumCPU() == 1 || NoSpin.Load() || !s.spinning.CompareAndSwap(false, true) {
 		return false, nil
 	}
@@ -64,16 +79,13 @@ func (s *spinner) spin(want *Wanted) (done bool, err error) {
 	for {
 		for range spinLooks {
 			sys.Pause(spinPause)
-			if want.Ready != nil && !want.Ready() {
-				continue
-			}
-			if done, err := want.Try(); done || err != nil {
+			if done, err := look(); done || err != nil {
 				s.misses = 0
 				return done, err
 			}
 		}
 		now := time.Since(begin)
-		if now > spinTime || now-last > spinLost || want.closed() {
+		if now > spinTime || now-last > spinLost {
 			s.misses = min(s.misses+1, spinMisses)
 			s.skip = 1<<s.misses - 1
 			return false, nil

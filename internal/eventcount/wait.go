@@ -97,7 +97,7 @@ func (c *Count) Wait(ctx context.Context, want Wanted) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if done, err := c.spinner.spin(&want); done || err != nil {
+	if done, err := c.spinner.spin(want.look); done || err != nil {
 		return err
 	}
 	mem.Enter()

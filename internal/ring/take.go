@@ -252,6 +252,9 @@ func (r *Ring) Peek() bool {
 	return t.flag() || t.count() != h.count()
 }
 
+// Leased reports whether there may be messages that are leased, or were, without the lock.
+func (r *Ring) Leased() bool { return Place(r.head.Load()).flag() }
+
 // Len is the number of messages that wait: those that are leased do not. It takes
 // no lock.
 func (r *Ring) Len() int {
