@@ -194,6 +194,14 @@ func (c *children) attached() []*Process {
 	return c.livingLocked(func(p *Process) bool { return !p.settings.detach })
 }
 
+// hasAttached reports whether there are children that are not detached, those that are being started left out: unlike attached, it
+// does not wait for a Start.
+func (c *children) hasAttached() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.livingLocked(func(p *Process) bool { return !p.settings.detach })) > 0
+}
+
 // stopAll asks all children that are not detached to end.
 func (c *children) stopAll() {
 	for _, p := range c.attached() {

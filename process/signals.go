@@ -55,7 +55,8 @@ func (s *signals) handlers() []*handler { return []*handler{&s.interrupts, &s.te
 func (s *signals) loop() {
 	// Programs ask for signals when they begin, or begin to serve. So we look around often at first and then ever more
 	// seldom, some fifteen times in all: after the last one only when a child is started, and when a signal has arrived, which may
-	// be too late (see look).
+	// be too late (see look). Not while there are children: a signal that comes just then kills a program that does not handle it, which
+	// for one without children is what it is to do, but children would not be asked to end.
 	const first, last = time.Millisecond, time.Minute
 	next := first
 	again := time.NewTimer(next)
@@ -63,7 +64,9 @@ func (s *signals) loop() {
 	for {
 		select {
 		case <-again.C:
-			s.look()
+			if !family.hasAttached() {
+				s.look()
+			}
 			if next *= 2; next < last {
 				again.Reset(next)
 			}
