@@ -87,6 +87,10 @@ func noDescriptors() error {
 		return err
 	}
 
+	// Children that are being made ready have descriptors for a while, which would be free again in the middle of the count.
+	if err := stockUp(ctx); err != nil {
+		return err
+	}
 	limit := unix.Rlimit{Cur: 100, Max: 100}
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return err
