@@ -30,7 +30,7 @@ const Alignment = 64
 // by whoever is there first, and nobody has to be the one who makes it.
 type kind struct {
 	name    string // as in errors
-	segment string // what a segment is said to hold that holds that holds nothing else
+	segment string // what a segment is said to hold that holds nothing else
 	code    uint8
 	// size is the number of bytes that an object with the parameter takes, a multiple
 	// of Alignment; an error if there is no such object.

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-multiproc/multiproc/internal/detector"
 	"github.com/go-multiproc/multiproc/internal/eventcount"
 	"github.com/go-multiproc/multiproc/internal/handover"
 	"github.com/go-multiproc/multiproc/internal/lock"
@@ -35,7 +36,7 @@ type core struct {
 
 	producers, consumers    *sideLock
 	notEmpty, notFull, idle *eventcount.Count
-	order                   *raceWord
+	order                   *detector.Order
 
 	dig   func()       // sweep, made once
 	swept atomic.Int64 // when what the dead left behind was last looked for, in ns
@@ -190,7 +191,7 @@ func newCore(h *seg.Handle, p plan, i int) *core {
 		notEmpty:  eventcount.At(m, at+ring.NotEmpty),
 		notFull:   eventcount.At(m, at+ring.NotFull),
 		idle:      eventcount.At(m, at+ring.Idle),
-		order:     m.Local(at, func() any { return new(raceWord) }).(*raceWord),
+		order:     m.Local(at, func() any { return new(detector.Order) }).(*detector.Order),
 	}
 	q.dig = q.sweep
 	return q

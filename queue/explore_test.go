@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-multiproc/multiproc/internal/detector"
 	"github.com/go-multiproc/multiproc/internal/eventcount"
 	"github.com/go-multiproc/multiproc/internal/explore"
 	"github.com/go-multiproc/multiproc/internal/mem"
@@ -78,7 +79,7 @@ func exploredRing(h *seg.Handle, g ring.Geometry) *core {
 	m := h.Mapping()
 	count := func(off int) *eventcount.Count { return eventcount.New(m.Word(wordAt(off)), m.Token()) }
 	return &core{
-		h: h, limit: g.Capacity, order: new(raceWord),
+		h: h, limit: g.Capacity, order: new(detector.Order),
 		r: ring.New(g, ring.Memory{
 			Word: func(off int) *mem.Uint64 { return m.Word(wordAt(off)) },
 			Ring: m.Words(ringAt, g.Bytes/8), Data: h.Meta()[ringAt : ringAt+g.Bytes], Slots: maxSlots,

@@ -78,7 +78,7 @@ func (q *core) getLocked(dst []byte) ([]byte, bool, error) {
 	if err == nil {
 		err = e
 	}
-	q.order.acquire()
+	q.order.Acquire()
 	mem.Mark("queue.get.1", uint64(o), mem.Flags(got, room, err != nil), mem.Sum(dst))
 	mem.Enter()
 	if e := q.consumers.Unlock(); e != nil && err == nil {
@@ -173,7 +173,7 @@ func (q *core) getMany(ctx context.Context, n int, f func(i int, payload []byte)
 	if err == nil {
 		err = e
 	}
-	q.order.acquire()
+	q.order.Acquire()
 	if e := q.consumers.Unlock(); e != nil && err == nil {
 		err = explain(e)
 	}

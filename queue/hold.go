@@ -192,7 +192,7 @@ func (q *core) leaseLocked() (h *hold, deliveries int, err error) {
 	if err == nil {
 		err = e
 	}
-	q.order.acquire()
+	q.order.Acquire()
 	mem.Mark("queue.hold.3", uint64(o), uint64(deliveries), mem.Flags(room, err != nil), h.digest())
 	mem.Enter()
 	if e := q.consumers.Unlock(); e != nil && err == nil {
@@ -248,7 +248,7 @@ func (q *core) reserve(ctx context.Context, n int) (*hold, []byte, error) {
 
 // commit shows everybody what was written to the place.
 func (h *hold) commit() {
-	h.q.order.release()
+	h.q.order.Release()
 	h.q.r.Commit(&h.rec)
 	// Behind it, others may be waiting that have been announced already.
 	h.q.notEmpty.Broadcast()

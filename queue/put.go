@@ -47,7 +47,7 @@ func (q *core) putNow(ctx context.Context, b []byte) (bool, error) {
 func (q *core) putLocked(b []byte) (bool, error) {
 	w := q.r.Writer()
 	o, err := w.Add(b)
-	q.order.release()
+	q.order.Release()
 	published := w.Publish()
 	if o == ring.Full {
 		q.r.Large(len(b))
@@ -98,7 +98,7 @@ func (q *core) putMany(ctx context.Context, bs [][]byte) (n int, err error) {
 		}
 		n++
 	}
-	q.order.release()
+	q.order.Release()
 	w.Publish()
 	if o == ring.Full {
 		q.r.Large(len(bs[n]))

@@ -117,7 +117,7 @@ func (m *Mutex) acquired() error {
 		return seg.ErrClosed
 	}
 	*m.fence++
-	m.q.raceAcquire()
+	m.q.order.Acquire()
 	runtime.KeepAlive(m)
 	return nil
 }
@@ -154,7 +154,7 @@ func (m *Mutex) Unlock() error {
 	if !m.mine(w) {
 		return m.notMine()
 	}
-	m.q.raceRelease()
+	m.q.order.Release()
 	if w&(waiters|abandoned) == 0 && m.cas(w, w.released()) {
 		crash.At("lock.released")
 		runtime.KeepAlive(m)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-multiproc/multiproc/internal/crash"
+	"github.com/go-multiproc/multiproc/internal/detector"
 	"github.com/go-multiproc/multiproc/internal/mem"
 	"github.com/go-multiproc/multiproc/internal/seg"
 	"github.com/go-multiproc/multiproc/internal/sys"
@@ -46,7 +47,7 @@ var manyCPUs = runtime.NumCPU() > 1
 // A queue is the process-local side of one lock: the goroutines of this process
 // that wait for it, whichever handle they came by, in order of arrival.
 type queue struct {
-	raceWord
+	order detector.Order
 	m     *seg.Mapping
 	word  *mem.Uint64
 	notes *notes // nil: nothing is written down

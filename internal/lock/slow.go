@@ -122,15 +122,15 @@ func (m *Mutex) recover(ctx context.Context, repair func() error, keep Mode) (ke
 		return false, seg.ErrClosed
 	}
 	*m.fence++
-	m.q.raceAcquire()
+	m.q.order.Acquire()
 	repaired := false
 	defer func() { // also when repair panics or calls runtime.Goexit
 		switch {
 		case !repaired:
-			m.q.raceRelease()
+			m.q.order.Release()
 			m.q.release(m, word.released)
 		case keep == 0:
-			m.q.raceRelease()
+			m.q.order.Release()
 			m.q.release(m, func(w word) word { return w.released() &^ abandoned })
 		}
 	}()

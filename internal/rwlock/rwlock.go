@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-multiproc/multiproc/internal/crash"
+	"github.com/go-multiproc/multiproc/internal/detector"
 	"github.com/go-multiproc/multiproc/internal/eventcount"
 	"github.com/go-multiproc/multiproc/internal/lock"
 	"github.com/go-multiproc/multiproc/internal/mem"
@@ -33,7 +34,7 @@ type RWMutex struct {
 
 // A process is what one process has of a lock, whatever handle it uses.
 type process struct {
-	raceWord
+	order     detector.Order
 	m         *seg.Mapping
 	own       uint64 // token
 	gate, top *mem.Uint64
@@ -88,7 +89,7 @@ func (l *RWMutex) entered(s *slot) error {
 		l.p.stepBack(s)
 		return seg.ErrClosed
 	}
-	l.p.raceAcquire()
+	l.p.order.Acquire()
 	runtime.KeepAlive(l)
 	return nil
 }
@@ -258,7 +259,7 @@ func (l *RWMutex) TryRLock() (bool, error) {
 // RUnlock gives the lock back.
 func (l *RWMutex) RUnlock() error {
 	p := l.p
-	p.raceRelease()
+	p.order.Release()
 	s := p.mine.Load()
 	if s == nil {
 		return l.notMine()
@@ -305,7 +306,7 @@ func (l *RWMutex) locked() error {
 		_ = l.Unlock()
 		return seg.ErrClosed
 	}
-	l.p.raceAcquire()
+	l.p.order.Acquire()
 	runtime.KeepAlive(l)
 	return nil
 }
@@ -432,7 +433,7 @@ func (l *RWMutex) TryLock() (bool, error) {
 // Unlock gives the lock back. It returns lock.ErrNotHeld, or lock.ErrLockLost, and does
 // nothing, when this process does not hold it for writing.
 func (l *RWMutex) Unlock() error {
-	l.p.raceRelease()
+	l.p.order.Release()
 	// A death from here on does not abandon it: readers may be inside before the word is
 	// free.
 	if !l.w.Become(lock.User, lock.Scoped) {

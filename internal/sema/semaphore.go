@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-multiproc/multiproc/internal/crash"
+	"github.com/go-multiproc/multiproc/internal/detector"
 	"github.com/go-multiproc/multiproc/internal/eventcount"
 	"github.com/go-multiproc/multiproc/internal/lock"
 	"github.com/go-multiproc/multiproc/internal/mem"
@@ -38,7 +39,7 @@ var patience = 5 * time.Millisecond
 // by goroutines and processes. It does not keep its memory: who calls a method keeps the
 // handle reachable, and passes it where the method takes one.
 type Semaphore struct {
-	raceWord
+	order  detector.Order
 	m      *seg.Mapping
 	own    uint64 // this process's token
 	slots  []*mem.Uint64
@@ -172,7 +173,7 @@ func (s *Semaphore) acquired(h *seg.Handle) error {
 	if h.Closed() {
 		return s.tooLate()
 	}
-	s.raceAcquire()
+	s.order.Acquire()
 	return nil
 }
 
@@ -221,7 +222,7 @@ func (s *Semaphore) reserved() bool {
 
 // Release gives a permit back.
 func (s *Semaphore) Release(h *seg.Handle) error {
-	s.raceRelease()
+	s.order.Release()
 	if s.counts {
 		if h.Closed() {
 			return seg.ErrClosed

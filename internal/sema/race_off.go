@@ -1,9 +1,0 @@
-//go:build !race
-
-package sema
-
-// raceWord is empty in builds without the race detector.
-type raceWord struct{}
-
-func (raceWord) raceAcquire() {}
-func (raceWord) raceRelease() {}
