@@ -13,7 +13,8 @@
 // is merely stopped or slow keeps its lock for as long as it likes. What the dead
 // one was changing may be half done, so the lock becomes abandoned: Lock returns
 // [ErrOwnerDied], without holding the lock, to everybody, until somebody calls
-// Recover, or LockOrRecover, with a function that repairs what the lock guards.
+// Recover, or LockOrRecover, with a function that repairs what the lock guards. An
+// operator can take a named lock away from a holder that lives: see [ForceUnlock].
 //
 // What is no lock has nothing to repair: permits of a dead process come back, one that
 // read under an RWMutex has changed nothing, a Barrier that has lost a party breaks, those who wait on a Cond look again, a Once is run by the

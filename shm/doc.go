@@ -10,7 +10,7 @@
 // (or [Options.Dir]); it stays until [Remove], so that programs that are not
 // related can meet there. When all processes that used it were killed, [Reap]
 // removes it, and only then: each process holds a kernel lock on every segment
-// that it has open. All memory is taken at creation, so a full machine is an
+// that it has open. [Inspect] tells who does, who holds what is in it, and who waits. All memory is taken at creation, so a full machine is an
 // error there and not a crash later.
 //
 // [Segment.Close] ends this process's hold. A slice that was kept reads zeros
