@@ -13,8 +13,9 @@ import (
 // warm is the children of this process that are ready, or about to be.
 var warm stock
 
-// A stock is refilled by one goroutine, which lives as long as there is something to do, and executes one child at a time: it takes
-// as long as an ordinary start, and is meant to go on beside the program, not before it.
+// A stock is refilled by one goroutine, which lives as long as there is something to do, and executes one child after the other: that takes
+// as long as an ordinary start, and is meant to go on beside the program, not before it. Only when children are running out are there
+// several on their way at a time.
 //
 // A child that is still on its way is as good to a Start as one that is executed now, and better: the job waits for
 // it in its socket. So Start takes those, too.
@@ -234,21 +235,41 @@ func (s *stock) urgentLocked() bool {
 // refill executes children until there are enough, or it turns out that they cannot be had. Then the next Start tries
 // again, and whoever calls it sees what is wrong.
 func (s *stock) refill() {
+	// Executed, and not known to be ready. When children are running out there are as many as there are CPUs, else one.
+	var coming []*warmChild
+	settle := func(but int) error {
+		for len(coming) > but {
+			w := coming[0]
+			coming = coming[1:]
+			if <-w.settled; w.died != nil {
+				return w.died
+			}
+		}
+		return nil
+	}
+	stop := func(err error) {
+		s.filling = false
+		s.answerLocked(err)
+	}
 	for {
 		s.mu.Lock()
-		if len(s.children) >= s.targetLocked() {
-			s.filling = false
-			s.answerLocked(nil)
+		enough := len(s.children) >= s.targetLocked()
+		if enough && len(coming) == 0 {
+			stop(nil)
 			s.mu.Unlock()
 			return
 		}
-		std := s.std
+		std, atOnce := s.std, 1
 		pause := time.Duration(0)
-		if !s.urgentLocked() {
+		if s.urgentLocked() {
+			atOnce = CPUCount()
+		} else {
 			pause = quiet - time.Since(s.lastUse)
 		}
 		s.mu.Unlock()
-		if pause > 0 {
+		if enough {
+			atOnce = 1 // and nothing more is executed
+		} else if pause > 0 {
 			t := time.NewTimer(pause)
 			select {
 			case <-t.C:
@@ -257,15 +278,16 @@ func (s *stock) refill() {
 			}
 			continue
 		}
-		w, err := executeWarm(s, circumstancesNow(std))
-		if err == nil {
-			<-w.settled
-			err = w.died
+		err := settle(atOnce - 1)
+		if err == nil && !enough {
+			var w *warmChild
+			if w, err = executeWarm(s, circumstancesNow(std)); err == nil {
+				coming = append(coming, w)
+			}
 		}
 		if err != nil {
 			s.mu.Lock()
-			s.filling = false
-			s.answerLocked(err)
+			stop(err)
 			s.mu.Unlock()
 			return
 		}

@@ -80,7 +80,7 @@ func TestFooterOfOddFile(t *testing.T) {
 
 func resum(b []byte) {
 	binary.LittleEndian.PutUint32(b[crcField:], 0)
-	binary.LittleEndian.PutUint32(b[crcField:], crc32.Checksum(b[:fixedSize], castagnoli))
+	binary.LittleEndian.PutUint32(b[crcField:], crc32.Checksum(b[:fixedSize], castagnoli()))
 }
 
 func TestFooterTypes(t *testing.T) {
