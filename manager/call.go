@@ -54,6 +54,12 @@ func (c *call) free() {
 }
 
 func (c *call) uint(n uint64) *call { c.items++; c.out = appendUint(c.out, n); return c }
+func (c *call) uints(ns []uint64) *call {
+	for _, n := range ns {
+		c.uint(n)
+	}
+	return c
+}
 func (c *call) int(n int64) *call   { c.items++; c.out = appendInt(c.out, n); return c }
 func (c *call) text(s string) *call { c.items++; c.out = appendText(c.out, s); return c }
 func (c *call) bool(v bool) *call   { c.items++; c.out = appendBool(c.out, v); return c }

@@ -31,13 +31,13 @@ func noAnswer(c *client, err error) error {
 	return err
 }
 
-// create makes an object, and outer, of which h is part, a handle to it.
-func create[T any](m *Manager, outer *T, h *handle, k store.Kind, layout string) error {
-	return build(m, outer, h, newCall(opCreate).uint(uint64(k)).text(layout))
+// create makes an object, and outer, of which h is part, a handle to it. What params mean is the kind's affair.
+func create[T any](m *Manager, outer *T, h *handle, k store.Kind, layout string, params ...uint64) error {
+	return build(m, outer, h, newCall(opCreate).uint(uint64(k)).text(layout).uints(params))
 }
 
-func open[T any](m *Manager, outer *T, h *handle, name string, k store.Kind, layout string) error {
-	return build(m, outer, h, newCall(opOpen).text(name).uint(uint64(k)).text(layout).bool(true))
+func open[T any](m *Manager, outer *T, h *handle, name string, k store.Kind, layout string, params ...uint64) error {
+	return build(m, outer, h, newCall(opOpen).text(name).uint(uint64(k)).text(layout).bool(true).uints(params))
 }
 
 func build[T any](m *Manager, outer *T, h *handle, cl *call) error {
@@ -204,13 +204,28 @@ func goroutine() uint64 {
 
 func indexed(name string, i int) string { return name + "[" + strconv.Itoa(i) + "]" }
 
+// typeNames are what the program calls objects.
+var typeNames = map[store.Kind]string{
+	store.KindDict:      "Dict",
+	store.KindList:      "List",
+	store.KindSet:       "Set",
+	store.KindQueue:     "Queue",
+	store.KindMutex:     "Mutex",
+	store.KindRMutex:    "RMutex",
+	store.KindSemaphore: "Semaphore",
+	store.KindCond:      "Cond",
+	store.KindEvent:     "Event",
+	store.KindBarrier:   "Barrier",
+	store.KindNamespace: "Namespace",
+	store.KindValue:     "Value",
+	store.KindArray:     "Array",
+	store.KindOwn:       "Object",
+}
+
 // typeName is what the program calls objects of a kind.
 func typeName(k store.Kind) string {
-	switch k {
-	case store.KindDict:
-		return "Dict"
-	case store.KindList:
-		return "List"
+	if name, ok := typeNames[k]; ok {
+		return name
 	}
 	return k.String()
 }

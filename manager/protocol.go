@@ -21,8 +21,10 @@ const (
 	version = 1
 )
 
-// Operations. The numbers stand in the protocol: they are never reassigned. Those of a kind of object have a block of 32.
+// Operations. The numbers stand in the protocol: they are never reassigned. Each kind of object has a block of 32; dict and list
+// have a second one.
 const (
+	// The connection and objects: 0 to 31.
 	opCancel   = 0
 	opPing     = 1
 	opShutdown = 2
@@ -36,6 +38,7 @@ const (
 	opWithdraw = 10
 	opNext     = 11
 
+	// Dict: 32 to 63, and 448 to 479.
 	opDictLen        = 32
 	opDictGet        = 33
 	opDictSet        = 34
@@ -48,6 +51,7 @@ const (
 	opDictLease      = 41
 	opDictCommit     = 42
 
+	// List: 64 to 95, and 480 to 511.
 	opListLen      = 64
 	opListGet      = 65
 	opListSet      = 66
@@ -55,6 +59,28 @@ const (
 	opListInsert   = 68
 	opListPop      = 69
 	opListSnapshot = 70
+
+	// Set: 96 to 127.
+
+	// Queue: 128 to 159.
+
+	// Mutex and RMutex: 160 to 191.
+
+	// Semaphore: 192 to 223.
+
+	// Cond: 224 to 255.
+
+	// Event: 256 to 287.
+
+	// Barrier: 288 to 319.
+
+	// Namespace: 320 to 351.
+
+	// Value: 352 to 383.
+
+	// Array: 384 to 415.
+
+	// Own types: 416 to 447.
 )
 
 // pageSize is how many bytes of entries one page of a container has, unless a single entry is larger.
@@ -63,6 +89,9 @@ const pageSize = 256 << 10
 // envelope is how much larger a reply may be than the largest request: a value that came in goes out again, and may be the last of
 // a page.
 const envelope = pageSize + 4<<10
+
+// maxParams is how many parameters an object may be made with.
+const maxParams = 16
 
 // frameSpace is room for a frame's header and the head of a request or reply, which are written last.
 const frameSpace = frameHeader + 1 + 9

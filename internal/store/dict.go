@@ -24,9 +24,14 @@ type Dict struct {
 	leases map[string]*leaseQueue
 }
 
-func newDict() *Dict {
-	return &Dict{table: newTable(), leases: map[string]*leaseQueue{}}
+func newDict([]uint64) (body, error) {
+	return &Dict{table: newTable(), leases: map[string]*leaseQueue{}}, nil
 }
+
+func (d *Dict) place(self *object, g *graph) { d.self, d.graph = self, g }
+
+// Dict returns the dict with that id, to which the session must hold a reference.
+func (s *Session) Dict(id ID) (*Dict, error) { return bodyOf[*Dict](s, id, KindDict) }
 
 // A Pair is a key and its value.
 type Pair struct {

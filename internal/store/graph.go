@@ -8,10 +8,11 @@ import (
 
 // An object is one node of the graph of references, with the container it stands for.
 type object struct {
-	id   ID
-	kind Kind
-	typ  string // what its elements are, in the front end's words; "" = unsaid
-	body body   // nil for a snapshot's pin
+	id     ID
+	kind   Kind
+	typ    string   // what its elements are, in the front end's words; "" = unsaid
+	params []uint64 // what the body was made with
+	body   body     // nil for a snapshot's pin
 
 	// The rest is guarded by graph.mu.
 
@@ -20,12 +21,6 @@ type object struct {
 	in    map[*object]int // containers that mention it, and how often
 	out   map[*object]int // what it mentions, and how often
 	freed bool
-}
-
-// A body is the content of an object.
-type body interface {
-	// size counts entries, and the bytes of their keys and values.
-	size() (entries, bytes int64)
 }
 
 // A graph knows every object and who refers to it, and frees what nothing outside can
@@ -68,43 +63,28 @@ func newGraph() graph {
 	return graph{objects: map[ID]*object{}, names: map[string]*object{}, offers: map[Token]offer{}, pins: map[*object]struct{}{}}
 }
 
-func newBody(k Kind) (body, error) {
-	switch k {
-	case KindDict:
-		return newDict(), nil
-	case KindList:
-		return newList(), nil
-	}
-	return nil, fmt.Errorf("%w: there are no objects of %v", ErrInvalid, k)
-}
-
 // create makes an object with one reference from outside, which is the caller's.
-func (g *graph) create(k Kind, typ string) (*object, error) {
-	b, err := newBody(k)
+func (g *graph) create(k Kind, typ string, params []uint64) (*object, error) {
+	b, err := newBody(k, params)
 	if err != nil {
 		return nil, err
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.addLocked(k, typ, b), nil
+	return g.addLocked(k, typ, params, b), nil
 }
 
-func (g *graph) addLocked(k Kind, typ string, b body) *object {
+func (g *graph) addLocked(k Kind, typ string, params []uint64, b body) *object {
 	g.last++
-	o := &object{id: g.last, kind: k, typ: typ, body: b, ext: 1}
-	switch b := b.(type) {
-	case *Dict:
-		b.self, b.graph = o, g
-	case *List:
-		b.self, b.graph = o, g
-	}
+	o := &object{id: g.last, kind: k, typ: typ, params: params, body: b, ext: 1}
+	b.place(o, g)
 	g.objects[o.id] = o
 	return o
 }
 
 // open returns the object of that name, made if there is none and create says so, with
 // one more reference from outside, which is the caller's.
-func (g *graph) open(name string, k Kind, typ string, create bool) (*object, error) {
+func (g *graph) open(name string, k Kind, typ string, create bool, params []uint64) (*object, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if o := g.names[name]; o != nil {
@@ -114,17 +94,20 @@ func (g *graph) open(name string, k Kind, typ string, create bool) (*object, err
 		if o.typ != "" && typ != "" && o.typ != typ {
 			return nil, fmt.Errorf("%w: %q is a %v of %s, not of %s", ErrType, name, k, o.typ, typ)
 		}
+		if !sameParams(o.params, params) {
+			return nil, fmt.Errorf("%w: %q is a %v that was made with %v, not with %v", ErrType, name, k, o.params, params)
+		}
 		o.ext++
 		return o, nil
 	}
 	if !create {
 		return nil, fmt.Errorf("%w: no object is named %q", ErrNotFound, name)
 	}
-	b, err := newBody(k)
+	b, err := newBody(k, params)
 	if err != nil {
 		return nil, err
 	}
-	o := g.addLocked(k, typ, b)
+	o := g.addLocked(k, typ, params, b)
 	o.name = name
 	o.ext++
 	g.names[name] = o

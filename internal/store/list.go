@@ -17,7 +17,12 @@ type List struct {
 	bytes int64
 }
 
-func newList() *List { return &List{} }
+func newList([]uint64) (body, error) { return &List{}, nil }
+
+func (l *List) place(self *object, g *graph) { l.self, l.graph = self, g }
+
+// List returns the list with that id, to which the session must hold a reference.
+func (s *Session) List(id ID) (*List, error) { return bodyOf[*List](s, id, KindList) }
 
 // Len returns the number of values.
 func (l *List) Len() int {

@@ -48,9 +48,9 @@ func (st *Store) NewSession() *Session {
 }
 
 // Create makes an object. The session holds one reference to it. typ says in the front
-// end's words what the elements are; it matters to Open only.
-func (s *Session) Create(k Kind, typ string) (ID, error) {
-	o, err := s.store.graph.create(k, typ)
+// end's words what the elements are; it matters to Open only. Some kinds take parameters: how long an array is.
+func (s *Session) Create(k Kind, typ string, params ...uint64) (ID, error) {
+	o, err := s.store.graph.create(k, typ, params)
 	if err != nil {
 		return 0, err
 	}
@@ -60,12 +60,12 @@ func (s *Session) Create(k Kind, typ string) (ID, error) {
 // Open returns the object of that name and makes it if there is none, unless create
 // is false. The session holds one more reference to it. The object must be of
 // that kind (ErrKind) and, if both that made it and typ say something, of that element
-// type (ErrType).
-func (s *Session) Open(name string, k Kind, typ string, create bool) (ID, error) {
+// type, and if both have parameters that are not 0, made with those (ErrType).
+func (s *Session) Open(name string, k Kind, typ string, create bool, params ...uint64) (ID, error) {
 	if name == "" || len(name) > MaxName {
 		return 0, fmt.Errorf("%w: a name has 1 to %d bytes, not %d", ErrInvalid, MaxName, len(name))
 	}
-	o, err := s.store.graph.open(name, k, typ, create)
+	o, err := s.store.graph.open(name, k, typ, create, params)
 	if err != nil {
 		return 0, err
 	}
@@ -156,24 +156,6 @@ func (s *Session) object(id ID, k Kind) (*object, error) {
 		err = fmt.Errorf("%w: object %d is a %v, not a %v", ErrKind, id, o.kind, k)
 	}
 	return o, err
-}
-
-// Dict returns the dict with that id, to which the session must hold a reference.
-func (s *Session) Dict(id ID) (*Dict, error) {
-	o, err := s.object(id, KindDict)
-	if err != nil {
-		return nil, err
-	}
-	return o.body.(*Dict), nil
-}
-
-// List returns the list with that id, to which the session must hold a reference.
-func (s *Session) List(id ID) (*List, error) {
-	o, err := s.object(id, KindList)
-	if err != nil {
-		return nil, err
-	}
-	return o.body.(*List), nil
 }
 
 // Release gives n references to an object back. The number is there for clients that

@@ -2,33 +2,12 @@ package store
 
 import (
 	"crypto/rand"
-	"fmt"
 	"sync"
 	"time"
 )
 
 // An ID names an object within its store. IDs are never used again.
 type ID uint64
-
-// A Kind is what an object is. The numbers stand in the protocol: they are never reassigned.
-type Kind uint8
-
-// The kinds of objects.
-const (
-	KindDict Kind = 1
-	KindList Kind = 2
-)
-
-// String returns "dict", "list".
-func (k Kind) String() string {
-	switch k {
-	case KindDict:
-		return "dict"
-	case KindList:
-		return "list"
-	}
-	return fmt.Sprintf("kind %d", uint8(k))
-}
 
 // Options are a store's settings. The zero value works.
 type Options struct {
