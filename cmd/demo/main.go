@@ -2,7 +2,7 @@
 // directory is the first example of one capability.
 //
 //	go run ./cmd/demo              the tour: all of them, one line per check
-//	go run ./cmd/demo list         what there is
+//	go run ./cmd/demo list         what there is, and which package each is about
 //	go run ./cmd/demo pipe         one of them, with what it says on the way
 //	go run ./cmd/demo logstats F…  a real job: statistics of access logs
 //	go run ./cmd/demo serve        another one: a server in three ways; client talks to it
@@ -12,11 +12,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"slices"
+	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,45 +29,44 @@ import (
 
 // A demonstration is a subcommand and a stop of the tour.
 type demonstration struct {
-	name  string
-	short string
-	run   func(ctx context.Context, s *stage) error
+	name     string
+	packages string // it shows these, the most important first
+	short    string // what it shows
+	run      func(ctx context.Context, s *stage) error
+	flags    func(cmd *cobra.Command) // adds its own; nil: it has none
+	command  func() *cobra.Command    // of a job, which does more than check itself; nil: run is all
 }
 
-// demonstrations are all there are, in the order of the tour.
+// demonstrations are all there are, in the order of the tour. Each has a file of its name.
 var demonstrations = []demonstration{
-	{"start", "one process per CPU: start, join, pid, name", start},
-	{"daemon", "who ends with a parent: daemons, children, detached ones", daemon},
-	{"methods", "the same child under spawn and fork: what it inherits", methods},
-	{"buffers", "why to flush before a fork", buffers},
-	{"own", "a process type of one's own, with fields and a Run method", own},
-	{"isolation", "a slice passed to a child is a copy", isolation},
-	{"race", "two processes add to the same numbers, without and with a lock", race},
-	{"value", "typed values and arrays in shared memory", values},
-	{"hundred", "a hundred processes add 1", hundred},
-	{"countdown", "a shared flag stops a child; Terminate; Kill", countdown},
-	{"tickets", "ten processes sell tickets from one file, under a lock", sellTickets},
-	{"deadlock", "locks taken twice and in opposite order, with a deadline", deadlock},
-	{"dialogue", "two processes recite a poem in turn, with a Cond", dialogue},
-	{"spiders", "ten processes fetch pages from a server, three at a time, with a Semaphore", spiders},
-	{"barrier", "processes meet, three rounds; then one is killed", barriers},
-	{"queue", "messages of two producers; to a child and back; a capacity; a taker that is killed", queues},
-	{"pipe", "objects through a pipe, a pipe end among them", pipes},
-	{"crawl", "the same pages one by one, by goroutines, by pools of goroutines and of processes", crawling},
-	{"pool", "Map, Apply, IMap and their like; callbacks; Close, Terminate", pools},
-	{"futures", "results that are not there yet: wait for the first, for all, cancel", futures},
-	{"fib", "work and waiting, on goroutines and on processes", fibs},
-	{"crash", "a worker killed, a panic, too much memory, too much time: who notices", crashes},
-	{"manager", "a dict and a list that live in a server process", managers},
-}
-
-// jobs are the subcommands that take arguments, and what the tour shows of each.
-var jobs = []demonstration{
-	{"logstats", logstatsShort, logstatsTour},
-	{"serve", serveShort, serveTour},
-	{"client", clientShort, clientTour},
-	{"ps", psShort, psTour},
-	{"gc", gcShort, gcTour},
+	{name: "start", packages: "process", short: "one process per CPU: start, join, pid, name", run: start},
+	{name: "daemon", packages: "process", short: "who ends with a parent: daemons, children, detached ones", run: daemon},
+	{name: "methods", packages: "process", short: "the same child under spawn, fork and forkserver: what it inherits, and how fast it starts", run: methods},
+	{name: "buffers", packages: "process", short: "why to flush before a fork", run: buffers},
+	{name: "own", packages: "process", short: "a process type of one's own, with fields and a Run method", run: own},
+	{name: "isolation", packages: "process", short: "a slice passed to a child is a copy", run: isolation},
+	{name: "race", packages: "value array", short: "processes add to the same numbers, without and with a lock", run: race},
+	{name: "value", packages: "value array", short: "typed values and arrays in shared memory", run: values},
+	{name: "hundred", packages: "value process", short: "a hundred processes add 1", run: hundred},
+	{name: "countdown", packages: "process value", short: "a shared flag stops a child; Terminate; Kill", run: countdown},
+	{name: "tickets", packages: "psync", short: "ten processes sell tickets from one file, under a lock", run: sellTickets},
+	{name: "deadlock", packages: "psync", short: "locks taken twice and in opposite order, with a deadline", run: deadlock},
+	{name: "dialogue", packages: "psync", short: "two processes recite a poem in turn, with a Cond", run: dialogue},
+	{name: "spiders", packages: "psync", short: "ten processes fetch pages from a server, three at a time, with a Semaphore", run: spiders},
+	{name: "barrier", packages: "psync", short: "processes meet, three rounds; then one is killed", run: barriers},
+	{name: "queue", packages: "queue", short: "messages of two producers; to a child and back; a capacity; a taker that is killed", run: queues},
+	{name: "pipe", packages: "pipe", short: "objects through a pipe, a pipe end among them", run: pipes},
+	{name: "crawl", packages: "pool", short: "the same pages one by one, by goroutines, by pools of goroutines and of processes", run: crawling},
+	{name: "pool", packages: "pool", short: "Map, Apply, IMap and their like; callbacks; Close, Terminate", run: pools},
+	{name: "futures", packages: "pool", short: "results that are not there yet: wait for the first, for all, cancel", run: futures},
+	{name: "fib", packages: "pool", short: "work and waiting, on goroutines and on processes", run: fibs},
+	{name: "crash", packages: "pool psync", short: "a worker killed, a panic, too much memory, too much time: who notices", run: crashes},
+	{name: "manager", packages: "manager", short: "a dict and a list that live in a server process", run: managers},
+	{name: "logstats", packages: "process array", short: logstatsShort, run: logstatsTour, command: logstatsCommand},
+	{name: "serve", packages: "process", short: serveShort, run: serveTour, command: serveCommand},
+	{name: "client", packages: "", short: clientShort, run: clientTour, command: clientCommand},
+	{name: "ps", packages: "shm psync", short: psShort, run: psTour, command: psCommand},
+	{name: "gc", packages: "shm", short: gcShort, run: gcTour, command: gcCommand},
 }
 
 // limit is how long one demonstration may take. It is there for the day on which
@@ -102,6 +104,19 @@ func command() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "demo",
 		Short: "A tour of multiproc with real processes; without a subcommand, all of it",
+		Long: `A tour of multiproc with real processes: without a subcommand all of it, one line per check. A
+demonstration alone says more on the way; 'demo list' names them with the packages that they show,
+and each is one short file of cmd/demo.
+
+Results go to standard output, progress bars to standard error if that is a terminal. --json
+prints results for programs, where there is something to read.
+
+Exit codes:
+  0  all that was checked held; the job is done
+  1  something did not hold, or the job could not be done; standard error or a line FAILED says why
+  2  the command line was not understood
+A job that is ended by Ctrl-C or SIGTERM dies of that signal, and its children with it: 130 or 143
+in a shell. 'demo serve' ends in good order instead, with 0.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if err := cobra.NoArgs(cmd, args); err != nil {
 				return &usageError{fmt.Errorf("%w; 'demo list' shows what there is", err)}
@@ -112,32 +127,75 @@ func command() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(&cobra.Command{
-		Use:   "list",
-		Short: "the demonstrations, one a line",
-		Args:  noArgs,
-		Run: func(*cobra.Command, []string) {
-			for _, d := range slices.Concat(demonstrations, jobs) {
-				fmt.Printf("%-10s  %s\n", d.name, d.short)
-			}
-		},
-	})
+	root.AddCommand(listCommand())
 	for _, d := range demonstrations {
-		root.AddCommand(&cobra.Command{
-			Use:   d.name,
-			Short: d.short,
-			Args:  noArgs,
-			RunE: func(cmd *cobra.Command, _ []string) error {
-				s := &stage{out: os.Stdout, name: d.name, talks: true}
-				s.perform(cmd.Context(), d)
-				return s.verdict()
-			},
-		})
+		root.AddCommand(d.subcommand())
 	}
-	root.AddCommand(logstatsCommand(), serveCommand(), clientCommand(), psCommand(), gcCommand())
 	return root
+}
+
+// subcommand makes the command that runs d alone.
+func (d demonstration) subcommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   d.name,
+		Short: d.short,
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s := &stage{out: os.Stdout, name: d.name, talks: true}
+			s.perform(cmd.Context(), d)
+			return s.verdict()
+		},
+	}
+	if d.command != nil {
+		cmd = d.command()
+	}
+	if d.flags != nil {
+		d.flags(cmd)
+	}
+	cmd.Long = strings.TrimPrefix(cmd.Long+"\n\n"+d.shows(), "\n\n")
+	return cmd
+}
+
+// shows says what to read: the file, and the documentation of the packages.
+func (d demonstration) shows() string {
+	source := "The source is cmd/demo/" + d.name + ".go"
+	names := strings.Fields(d.packages)
+	if len(names) == 0 {
+		return source + "."
+	}
+	return fmt.Sprintf("Shows package %s. %s; for all there is, see go doc ./%s.",
+		strings.Join(names, " and "), source, strings.Join(names, ", go doc ./"))
+}
+
+func listCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "the demonstrations, one a line: name, packages, what is shown",
+		Args:  noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if asJSON {
+				type entry struct {
+					Name     string   `json:"name"`
+					Packages []string `json:"packages"`
+					Shows    string   `json:"shows"`
+				}
+				all := []entry{}
+				for _, d := range demonstrations {
+					all = append(all, entry{d.name, strings.Fields(d.packages), d.short})
+				}
+				return json.NewEncoder(os.Stdout).Encode(all)
+			}
+			w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+			for _, d := range demonstrations {
+				fmt.Fprintf(w, "%s\t%s\t%s\n", d.name, cmp.Or(strings.ReplaceAll(d.packages, " ", ", "), "-"), d.short)
+			}
+			return w.Flush()
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON for programs")
+	return cmd
 }
 
 func noArgs(cmd *cobra.Command, args []string) error {
@@ -150,7 +208,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 // tour runs every demonstration.
 func tour(ctx context.Context) error {
 	s := &stage{out: os.Stdout}
-	for _, d := range slices.Concat(demonstrations, jobs) {
+	for _, d := range demonstrations {
 		s.name = d.name
 		s.perform(ctx, d)
 	}

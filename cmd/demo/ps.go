@@ -18,13 +18,11 @@ import (
 	"github.com/go-multiproc/multiproc/shm"
 )
 
-const (
-	psShort = "who has the named objects of this machine open, holds them and waits for them"
-	gcShort = "remove the named objects in /dev/shm that no process has open"
-)
+const psShort = "who has the named objects of this machine open, holds them and waits for them"
 
 // inspectAll looks at every named object.
-func inspectAll() (all []*shm.Status, err error) {
+func inspectAll() ([]*shm.Status, error) {
+	all := []*shm.Status{} // an empty list in JSON, not null
 	infos, err := shm.List()
 	if err != nil {
 		return nil, err
@@ -106,19 +104,6 @@ func state(parts []shm.Part) string {
 	return strings.Join(s, "; ")
 }
 
-func gcCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "gc", Short: gcShort, Args: noArgs,
-		RunE: func(*cobra.Command, []string) error {
-			removed, err := shm.Reap()
-			for _, i := range removed {
-				fmt.Printf("removed %s (%s, %d bytes)\n", i.Name, i.Kind, i.Bytes)
-			}
-			return err
-		},
-	}
-}
-
 // holdIt takes a named lock and keeps it until it is told to end.
 var holdIt = process.Register(func(ctx context.Context, name string) error {
 	mu, err := psync.OpenMutex(name)
@@ -174,39 +159,4 @@ func psTour(ctx context.Context, s *stage) error {
 	err = mu.Lock(ctx)
 	s.check(errors.Is(err, psync.ErrOwnerDied), "taken away by force, it is as abandoned as by a death")
 	return nil
-}
-
-// gcTour leaves a named object behind, in use and then not.
-func gcTour(_ context.Context, s *stage) error {
-	// In a directory of its own: what others have left in /dev/shm may still be wanted.
-	dir, err := os.MkdirTemp("", "demo-gc")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	in := shm.Options{Dir: dir}
-	seg, err := shm.Create("left", 100, in)
-	if err != nil {
-		return err
-	}
-	gone := func() (bool, error) {
-		if _, err := shm.Reap(in); err != nil {
-			return false, err
-		}
-		_, err := shm.Inspect("left", in)
-		if errors.Is(err, fs.ErrNotExist) {
-			return true, nil
-		}
-		return false, err
-	}
-	inUse, err := gone()
-	if err != nil {
-		return err
-	}
-	if err := seg.Close(); err != nil {
-		return err
-	}
-	unused, err := gone()
-	s.check(!inUse && unused, "gc leaves what somebody has open, and removes what nobody has")
-	return err
 }

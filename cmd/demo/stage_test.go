@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
 )
 
 // A demonstration that does not hold, or cannot be shown, fails the tour.
@@ -50,18 +53,33 @@ func TestSayOnlyAlone(t *testing.T) {
 	}
 }
 
-// Every demonstration has its own name, which is a subcommand.
-func TestCommandsHaveNames(t *testing.T) {
-	names := map[string]bool{}
+// Every demonstration has its own name, which is a subcommand with a help, and a file of that name that shows the
+// packages that it is listed with.
+func TestDemonstrationsAreComplete(t *testing.T) {
+	commands := map[string]*cobra.Command{}
 	for _, c := range command().Commands() {
-		if names[c.Name()] {
+		if commands[c.Name()] != nil {
 			t.Errorf("two commands are called %s", c.Name())
 		}
-		names[c.Name()] = true
+		commands[c.Name()] = c
 	}
 	for _, d := range demonstrations {
-		if !names[d.name] || d.short == "" || d.run == nil {
+		c := commands[d.name]
+		if c == nil || d.short == "" || c.Short != d.short || d.run == nil {
 			t.Errorf("demonstration %q is not complete", d.name)
+			continue
+		}
+		source, err := os.ReadFile(d.name + ".go")
+		if err != nil {
+			t.Error(err)
+		}
+		for name := range strings.FieldsSeq(d.packages) {
+			if !strings.Contains(string(source), `multiproc/`+name+`"`) {
+				t.Errorf("%s.go is listed as showing package %s, and does not import it", d.name, name)
+			}
+			if !strings.Contains(c.Long, "go doc ./"+name) {
+				t.Errorf("the help of %s does not lead to package %s: %q", d.name, name, c.Long)
+			}
 		}
 	}
 }
