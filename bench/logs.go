@@ -81,7 +81,7 @@ func logExperiments(ctx context.Context) (_ []experiment, cleanUp func(), err er
 	asJSON := func(name string, command ...string) experiment {
 		return experiment{name, func(ctx context.Context) (figures, error) {
 			if _, err := exec.LookPath(command[0]); err != nil {
-				return nil, nil
+				return nil, missing(command[0] + " is not installed")
 			}
 			var out bytes.Buffer
 			cmd := exec.CommandContext(ctx, command[0], append(command[1:], names...)...)
@@ -99,7 +99,7 @@ func logExperiments(ctx context.Context) (_ []experiment, cleanUp func(), err er
 	}
 	awk := experiment{"awk", func(ctx context.Context) (figures, error) {
 		if _, err := exec.LookPath("awk"); err != nil {
-			return nil, nil
+			return nil, missing("awk is not installed")
 		}
 		var stats []logStats
 		ns, err := perOp(1, func() error {

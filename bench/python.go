@@ -16,7 +16,7 @@ func pythonSeconds(figure string, n int, script string, args ...string) experime
 	return experiment{script, func(ctx context.Context) (figures, error) {
 		interpreter, err := exec.LookPath("python3")
 		if err != nil {
-			return nil, nil
+			return nil, missing("python3 is not installed")
 		}
 		cmd := exec.CommandContext(ctx, interpreter, append(append([]string{script}, args...), strconv.Itoa(n))...)
 		cmd.Stderr = os.Stderr
@@ -30,12 +30,12 @@ func pythonSeconds(figure string, n int, script string, args ...string) experime
 }
 
 // python makes an experiment of a script that prints one line of JSON: an object of figures
-// in nanoseconds. Where there is no python3, it has no figures.
+// in nanoseconds.
 func python(script string, args ...string) experiment {
 	return experiment{script, func(ctx context.Context) (figures, error) {
 		interpreter, err := exec.LookPath("python3")
 		if err != nil {
-			return nil, nil
+			return nil, missing("python3 is not installed")
 		}
 		cmd := exec.CommandContext(ctx, interpreter, append([]string{script}, args...)...)
 		cmd.Stderr = os.Stderr

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Machine is where a Result was measured.
+type Machine struct {
+	CPU           string // model
+	CPUs          int    // that this process may use
+	MemoryMB      uint64
+	Kernel        string
+	Go            string
+	Python, Redis string     // versions; "" = not installed
+	LoadAtStart   [3]float64 // averages of 1, 5 and 15 minutes
+	BusyAtStart   float64    // share of the CPU time that others used in the second before the run
+}
+
+func describeMachine(ctx context.Context, cpus int) Machine {
+	m := Machine{CPU: cpuModel(), CPUs: cpus, Go: runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH}
+	var uts unix.Utsname
+	if unix.Uname(&uts) == nil {
+		m.Kernel = unix.ByteSliceToString(uts.Sysname[:]) + " " + unix.ByteSliceToString(uts.Release[:])
+	}
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) == nil {
+		m.MemoryMB = uint64(info.Totalram) * uint64(info.Unit) >> 20
+		for i, load := range info.Loads {
+			m.LoadAtStart[i] = float64(load) / (1 << 16)
+		}
+	}
+	m.Python = firstLine(ctx, "python3", "--version")
+	m.Redis = firstLine(ctx, "redis-server", "--version")
+	before := cpuTimes()
+	time.Sleep(time.Second)
+	m.BusyAtStart = cpuTimes().since(before).busy()
+	return m
+}
+
+// unquiet says why the machine is not fit for measuring, if it is not.
+func (m Machine) unquiet() []string {
+	var why []string
+	if m.BusyAtStart > 0.05 {
+		why = append(why, fmt.Sprintf("before the run, other programs used %.0f %% of the CPU time", 100*m.BusyAtStart))
+	}
+	if load := m.LoadAtStart[0]; load > 0.5*float64(m.CPUs) {
+		why = append(why, fmt.Sprintf("at the start, the load average was %.2f on %d CPUs", load, m.CPUs))
+	}
+	return why
+}
+
+func cpuModel() string {
+	b, err := os.ReadFile("/proc/cpuinfo")
+	if err == nil {
+		for l := range bytes.Lines(b) {
+			if key, v, ok := strings.Cut(string(l), ":"); ok && strings.TrimSpace(key) == "model name" {
+				return strings.TrimSpace(v)
+			}
+		}
+	}
+	return "unknown, " + runtime.GOARCH
+}
+
+// firstLine is what a program says about itself, or "".
+func firstLine(ctx context.Context, name string, arguments ...string) string {
+	out, _ := exec.CommandContext(ctx, name, arguments...).Output()
+	l, _, _ := strings.Cut(string(out), "\n")
+	return strings.TrimSpace(l)
+}
+
+// ticks are the CPU times of the machine since it was booted.
+type ticks struct{ all, idle, stolen float64 }
+
+// cpuTimes reads the first line of /proc/stat: user nice system idle iowait irq softirq steal (guest is in user).
+func cpuTimes() ticks {
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return ticks{}
+	}
+	return parseTicks(string(b))
+}
+
+func parseTicks(stat string) (t ticks) {
+	first, _, _ := strings.Cut(stat, "\n")
+	fields := strings.Fields(first)
+	for i, f := range fields {
+		if i == 0 || i > 8 {
+			continue
+		}
+		n, _ := strconv.ParseFloat(f, 64)
+		t.all += n
+		switch i {
+		case 4, 5:
+			t.idle += n
+		case 8:
+			t.stolen += n
+		}
+	}
+	return t
+}
+
+func (t ticks) since(u ticks) ticks {
+	return ticks{t.all - u.all, t.idle - u.idle, t.stolen - u.stolen}
+}
+
+func (t ticks) busy() float64 {
+	if t.all <= 0 {
+		return 0
+	}
+	return 1 - t.idle/t.all
+}
+
+func (t ticks) stolenShare() float64 {
+	if t.all <= 0 {
+		return 0
+	}
+	return t.stolen / t.all
+}

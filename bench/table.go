@@ -1,0 +1,130 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
+
+// shown is how a row is written, here and in the documentation.
+type shown struct{ what, here, beside, there, ratio, spread, asked, verdict string }
+
+func (r Row) shown() shown {
+	s := shown{what: r.What, here: quantity(r.HereMedian, r.Unit), beside: r.Beside, there: quantity(r.ThereMedian, r.Unit), verdict: r.Verdict}
+	faster := r.Faster > 0 || r.AtMost == 0 && r.Ratio < 0.5
+	switch {
+	case r.AtMost > 0:
+		s.asked = fmt.Sprintf("≤ %.3g ×", r.AtMost)
+	case r.Faster > 0:
+		s.asked = fmt.Sprintf("≥ %g × faster", r.Faster)
+	}
+	switch {
+	case r.Verdict == NotMeasured:
+		if r.HereMedian == 0 {
+			s.here = "–"
+		}
+		if r.ThereMedian == 0 {
+			s.there = "–"
+		}
+	case faster:
+		s.ratio = fmt.Sprintf("%s × faster", times(1/r.Ratio))
+		s.spread = fmt.Sprintf("%s–%s", times(1/r.Most), times(1/r.Least))
+	default:
+		s.ratio = fmt.Sprintf("%s ×", times(r.Ratio))
+		s.spread = fmt.Sprintf("%s–%s", times(r.Least), times(r.Most))
+	}
+	return s
+}
+
+func times(x float64) string {
+	switch {
+	case x >= 100:
+		return fmt.Sprintf("%.0f", x)
+	case x >= 10:
+		return fmt.Sprintf("%.1f", x)
+	}
+	return fmt.Sprintf("%.2f", x)
+}
+
+// print writes the result of a group for people.
+func (r GroupResult) print(to io.Writer) {
+	fmt.Fprintf(to, "== %s: %d rounds, %.0f s\n\n", r.Name, r.Rounds, r.Seconds)
+	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
+	if len(r.Rows) > 0 {
+		fmt.Fprintln(w, "what\there\tbeside\tthere\tratio\tin the rounds\tasked\t")
+	}
+	what := ""
+	for _, row := range r.Rows {
+		s := row.shown()
+		if s.what == what {
+			s.what = ""
+		}
+		what = row.What
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.what, s.here, s.beside, s.there, s.ratio, s.spread, s.asked, s.verdict)
+	}
+	if len(r.Latencies) > 0 {
+		fmt.Fprintln(w, "single calls\tby\tp50\tp99\tworst\t")
+	}
+	what = ""
+	for _, l := range r.Latencies {
+		shown := l.What
+		if shown == what {
+			shown = ""
+		}
+		what = l.What
+		if l.Why != "" {
+			fmt.Fprintf(w, "%s\t%s\t%s\t\t\t\n", shown, l.Who, NotMeasured)
+			continue
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t\n", shown, l.Who, quantity(l.P50, ""), quantity(l.P99, ""), quantity(l.Worst, ""))
+	}
+	w.Flush()
+	for _, s := range r.Series {
+		fmt.Fprintf(to, "%s: %s by %s\n", s.Title, s.Y, s.X)
+		w := tabwriter.NewWriter(to, 0, 0, 2, ' ', tabwriter.AlignRight)
+		for i, l := range s.Lines {
+			if i == 0 || len(l.Points) > 0 && len(l.Points) != len(s.Lines[i-1].Points) {
+				var head strings.Builder
+				for _, p := range l.Points {
+					fmt.Fprintf(&head, "%g\t", p.X)
+				}
+				fmt.Fprintf(w, "\t%s\n", head.String())
+			}
+			fmt.Fprintf(w, "%s\t", l.What)
+			for _, p := range l.Points {
+				fmt.Fprintf(w, "%s\t", quantity(p.Y, ""))
+			}
+			if l.Why != "" {
+				fmt.Fprintf(w, "%s\t", NotMeasured)
+			}
+			fmt.Fprintln(w)
+		}
+		w.Flush()
+	}
+	for name, why := range r.NotMeasured {
+		fmt.Fprintf(to, "not measured: %s: %s\n", name, why)
+	}
+	fmt.Fprintln(to)
+}
+
+// summary says how many of the ratios that are asked for hold, and which do not.
+func summary(to io.Writer, r *Result) {
+	count := map[string]int{}
+	for _, g := range r.Groups {
+		for _, row := range g.Rows {
+			if row.AtMost == 0 && row.Faster == 0 {
+				continue
+			}
+			count[row.Verdict]++
+			if row.Verdict != OK {
+				s := row.shown()
+				fmt.Fprintf(to, "%s: %s: %s beside %s: %s, asked %s %s\n", row.Verdict, g.Name, s.what, s.beside, s.ratio, s.asked, row.Why)
+			}
+		}
+		if g.Failed {
+			fmt.Fprintf(to, "FAILED: %s: %v\n", g.Name, g.NotMeasured)
+		}
+	}
+	fmt.Fprintf(to, "asked ratios: %d hold, %d do not, %d were not measured; %.0f s\n", count[OK], count[Missed], count[NotMeasured], r.Seconds)
+}
