@@ -18,7 +18,8 @@ type taskContext struct {
 	generation uint64
 	arrived    *handover.Taken // what came with the arguments; mu after the task has begun
 
-	pool any // in a pool of goroutines: that pool
+	pool  any // in a pool of goroutines: that pool
+	waits int // of it and its goroutines, for tasks of that pool; under its lock
 
 	deadline time.Time
 	timer    *time.Timer

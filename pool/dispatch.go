@@ -54,6 +54,7 @@ func (p *Pool) dispatchLocked() {
 	if p.backlog.n > 0 {
 		p.clock = time.Now()
 	}
+	defer p.room.freed(&p.backlog)
 	for {
 		j := p.backlog.peek()
 		if j == nil {
@@ -92,7 +93,11 @@ func (p *Pool) pickLocked(j *job) *worker {
 		switch {
 		case w.state != ready || !w.hasRoom(j):
 		case w.outstanding == 0:
-			if idle == nil || w.board.workerWaits.Load() == 0 {
+			awake := w.board.workerWaits.Load() == 0
+			if w.stalled && !awake {
+				w.stalled = false // it has come as far as to fall asleep
+			}
+			if idle == nil || idle.stalled || awake && !w.stalled {
 				idle = w
 			}
 		case estimate == unknown || w.outstanding >= p.options.Prefetch || w.lateLocked():
@@ -101,6 +106,9 @@ func (p *Pool) pickLocked(j *job) *worker {
 				busy = w
 			}
 		}
+	}
+	if idle != nil && idle.stalled && p.staffLocked() < p.options.Workers {
+		idle = nil
 	}
 	if idle == nil || busy != nil && estimate < brief && busy.load < briefAhead {
 		return busy
@@ -114,9 +122,9 @@ func (p *Pool) shareLocked() {
 		return
 	}
 	for _, w := range p.workers {
-		if w.outstanding > 1 {
+		if w.outstanding > 1 || w.outstanding == 1 && w.runsLocked() == nil {
 			p.stealSet = true
-			if w.load > ahead/4 && p.idle > 0 {
+			if w.outstanding > 1 && w.load > ahead/4 && p.idle > 0 {
 				p.stealing.Reset(100 * time.Microsecond)
 			} else {
 				p.stealing.Reset(stealAfter)
@@ -139,8 +147,19 @@ func (p *Pool) stealTime() {
 		return
 	}
 	p.clock = time.Now()
-	free := p.idle + max(p.options.Workers-p.staffLocked(), 0)
+	free := max(p.options.Workers-p.staffLocked(), 0)
+	for _, w := range p.workers {
+		if w.state == ready && w.outstanding == 0 && !w.stalled {
+			free++
+		}
+	}
 	for range free {
+		if stalled := p.stalledLocked(); stalled != nil {
+			jobs := stalled.recallLocked(1)
+			p.stats.TakenBack += uint64(len(jobs))
+			p.backlog.pushFront(jobs)
+			continue
+		}
 		var victim *worker
 		for _, w := range p.workers {
 			if w.outstanding > 1 && (victim == nil || w.outstanding > victim.outstanding) && (w.lateLocked() || w.load > ahead/4) {
@@ -158,6 +177,18 @@ func (p *Pool) stealTime() {
 		p.backlog.pushFront(jobs)
 	}
 	p.dispatchLocked()
+}
+
+// stalledLocked returns a worker that has not begun the one task that it was sent, when it should have: it was stopped by a signal, or gets no processor. It is taken note of,
+// or it would be sent the task again, having nothing to do.
+func (p *Pool) stalledLocked() *worker {
+	for _, w := range p.workers {
+		if w.outstanding == 1 && p.clock.Sub(w.progress) > stealAfter && w.runsLocked() == nil {
+			w.stalled = true
+			return w
+		}
+	}
+	return nil
 }
 
 // staffLocked is the number of workers that are there to stay.

@@ -103,6 +103,11 @@ func (e *InitError) Error() string { return "pool: workers cannot start: " + e.E
 // Unwrap returns the [process.ExitError] of the worker that died, nil if the initialiser returned an error.
 func (e *InitError) Unwrap() error { return e.exit }
 
+// fullError is of a submission that has waited for room in vain.
+func fullError(limit int, ctx context.Context) error {
+	return fmt.Errorf("pool: %d tasks wait, and no more may (Backlog): %w", limit, ctx.Err())
+}
+
 // An UnfinishedError says that a wait ended before all that it waited for.
 type UnfinishedError struct {
 	Unfinished, Of int

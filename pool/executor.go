@@ -16,16 +16,18 @@ type Executor interface {
 	// Terminate ends everything: tasks that wait are not run, the ctx of those that run ends. It does not wait: Join does.
 	Terminate() error
 
-	submit(jobs ...*job) error
+	// Stats returns counts of what it has done and has to do.
+	Stats() Stats
+
+	submit(ctx context.Context, jobs ...*job) (n int, err error) // takes jobs in their order, n of them if there is an error; waits for room, until ctx ends
 	cancel(j *job) bool
 	withdraw(j *job) bool // cancels a job that has not begun
 	running(j *job) bool
-	help(j *job, ended func() bool) // does what the caller can do for its result, who is about to wait for it
-	width() int                     // how many tasks run side by side, at most
-	blocking(delta int)             // goroutines of tasks that wait for tasks of the same executor
-	encodes() bool                  // arguments travel, else they are given as they are
-	same(any) bool                  // whether that is this executor
-	defaults() TaskOptions          // for zero fields
+	help(j *job, ended func() bool)                 // does what the caller can do for its result, who is about to wait for it
+	width() int                                     // how many tasks run side by side, at most
+	standBack(ctx context.Context) (release func()) // lets others run in the place of a task of the same executor that is about to wait
+	encodes() bool                                  // arguments travel, else they are given as they are
+	defaults() TaskOptions                          // for zero fields
 }
 
 // An outcome is how a task ended.

@@ -42,11 +42,7 @@ func (f *Future[Out]) Result(ctx context.Context) (Out, error) {
 	}
 	done := f.doneLocked()
 	f.mu.Unlock()
-	if c, ok := ctx.Value(taskKey{}).(*taskContext); ok && f.executor.same(c.pool) {
-		// A task that waits for one of its own pool must not keep a place from it.
-		f.executor.blocking(1)
-		defer f.executor.blocking(-1)
-	}
+	defer f.executor.standBack(ctx)()
 	select {
 	case <-done:
 		return f.value, f.err

@@ -2,8 +2,11 @@ package pool
 
 import (
 	"context"
+	"reflect"
+	"runtime"
 	"runtime/debug"
 	"sync"
+	"time"
 )
 
 // Goroutines is an [Executor] whose tasks run in goroutines of this process. It comes from [NewGoroutines], and is safe for concurrent use.
@@ -11,24 +14,55 @@ import (
 // It is a [Pool] but for what only processes can do: arguments and results are not copied but given as they are, handles are not closed when a task returns; a crash
 // is everybody's; a task that does not heed its ctx cannot be stopped, so that Cancel and a time limit end the ctx and no more, and Join waits for it; nothing is retried. A panic is a [*TaskError] here as there. A task's error wraps the error itself.
 //
-// A task may submit tasks to the executor that it runs in, and wait for them: with its own ctx, or one that comes from it, it gives its place to another while it waits.
+// A task may submit tasks to the executor that it runs in, and wait for them: it gives its place to another while it waits. Goroutines that it starts do that for it if they wait with its ctx, or one that
+// comes from it.
 type Goroutines struct {
-	mu       sync.Mutex
 	limit    int
+	options  GoroutineOptions
+	reporter reporter
+
+	mu       sync.Mutex
 	backlog  backlog
+	room     room
 	active   int // goroutines
 	blocked  int // of those, that wait for others
 	under    map[*job]struct{}
 	closed   bool
+	stats    Stats
 	finished chan struct{}
 }
 
-// NewGoroutines makes an executor of n goroutines, which are started when there is work. It panics if n is below one.
-func NewGoroutines(n int) *Goroutines {
+// GoroutineOptions are settings of [NewGoroutines]; they are as the fields of [Options] that have these names.
+type GoroutineOptions struct {
+	TaskTimeout time.Duration
+	Backlog     int
+	Progress    func(Stats)
+}
+
+// NewGoroutines makes an executor of n goroutines, which are started when there is work. It panics if n is below one. Of options, the first counts.
+func NewGoroutines(n int, options ...GoroutineOptions) *Goroutines {
 	if n < 1 {
 		panic("pool: NewGoroutines needs at least one goroutine")
 	}
-	return &Goroutines{limit: n, under: map[*job]struct{}{}, finished: make(chan struct{})}
+	g := &Goroutines{limit: n, under: map[*job]struct{}{}, finished: make(chan struct{})}
+	if len(options) > 0 {
+		g.options = options[0]
+	}
+	if g.options.Backlog < 0 {
+		panic("pool: GoroutineOptions.Backlog cannot be below zero")
+	}
+	g.room.limit = g.options.Backlog
+	g.reporter = reporter{call: g.options.Progress, stats: g.Stats}
+	return g
+}
+
+// Stats returns counts of what it has done and has to do.
+func (g *Goroutines) Stats() Stats {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := g.stats
+	s.Waiting, s.Sent, s.Running, s.Workers = uint64(g.backlog.n), uint64(len(g.under)), uint64(len(g.under)), g.active
+	return s
 }
 
 // Close says that no more tasks come. Those that were submitted still run. A second call does nothing.
@@ -36,6 +70,7 @@ func (g *Goroutines) Close() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.closed = true
+	g.room.open()
 	g.endIfDoneLocked()
 	return nil
 }
@@ -44,7 +79,10 @@ func (g *Goroutines) Close() error {
 func (g *Goroutines) Terminate() error {
 	g.mu.Lock()
 	g.closed = true
+	g.room.open()
 	jobs := g.backlog.clear()
+	g.stats.Done += uint64(len(jobs))
+	g.stats.Failed += uint64(len(jobs))
 	for j := range g.under {
 		if j.reason == nil {
 			j.reason = ErrClosed
@@ -55,6 +93,9 @@ func (g *Goroutines) Terminate() error {
 	g.mu.Unlock()
 	for _, j := range jobs {
 		j.complete(outcome{err: ErrClosed})
+	}
+	if len(jobs) > 0 {
+		g.reporter.report()
 	}
 	return nil
 }
@@ -88,17 +129,42 @@ func (g *Goroutines) endIfDoneLocked() {
 	}
 }
 
-func (g *Goroutines) submit(jobs ...*job) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.closed {
-		return ErrClosed
+func (g *Goroutines) submit(ctx context.Context, jobs ...*job) (n int, err error) {
+	for {
+		g.mu.Lock()
+		if g.closed {
+			g.mu.Unlock()
+			return n, ErrClosed
+		}
+		for n < len(jobs) && g.room.isFree(&g.backlog) {
+			g.backlog.push(jobs[n])
+			n++
+			g.stats.Submitted++
+		}
+		g.startLocked()
+		if n == len(jobs) {
+			g.mu.Unlock()
+			return n, nil
+		}
+		freed := g.room.wait()
+		g.mu.Unlock()
+		if err := g.awaitRoom(ctx, freed); err != nil {
+			return n, err
+		}
 	}
-	for _, j := range jobs {
-		g.backlog.push(j)
+}
+
+func (g *Goroutines) awaitRoom(ctx context.Context, freed chan struct{}) error {
+	defer g.standBack(ctx)()
+	select {
+	case <-freed:
+		return nil
+	case <-ctx.Done():
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.room.leave(freed, &g.backlog)
+		return fullError(g.options.Backlog, ctx)
 	}
-	g.startLocked()
-	return nil
 }
 
 func (g *Goroutines) startLocked() {
@@ -114,6 +180,7 @@ func (g *Goroutines) run() {
 	for {
 		j := g.backlog.peek()
 		if j == nil || g.active-g.blocked > g.limit {
+			g.room.freed(&g.backlog)
 			g.active--
 			g.startLocked()
 			g.endIfDoneLocked()
@@ -121,6 +188,7 @@ func (g *Goroutines) run() {
 			return
 		}
 		g.backlog.pop(j)
+		g.room.freed(&g.backlog)
 		j.place = sent
 		j.ctx = &taskContext{parent: context.Background(), pool: g}
 		g.under[j] = struct{}{}
@@ -128,16 +196,26 @@ func (g *Goroutines) run() {
 
 		o := g.call(j)
 
-		g.mu.Lock()
-		j.place = over
-		delete(g.under, j)
-		if o.err != nil && j.reason != nil {
-			o.err.(*TaskError).is = append(o.err.(*TaskError).is, j.reason)
-		}
-		g.mu.Unlock()
-		j.complete(o)
+		g.end(j, o)
 		g.mu.Lock()
 	}
+}
+
+// end tells of the end of a job that has run.
+func (g *Goroutines) end(j *job, o outcome) {
+	g.mu.Lock()
+	j.place = over
+	delete(g.under, j)
+	g.stats.Done++
+	if o.err != nil {
+		g.stats.Failed++
+		if j.reason != nil {
+			o.err.(*TaskError).is = append(o.err.(*TaskError).is, j.reason)
+		}
+	}
+	g.mu.Unlock()
+	j.complete(o)
+	g.reporter.report()
 }
 
 func (g *Goroutines) call(j *job) (o outcome) {
@@ -156,11 +234,7 @@ func (g *Goroutines) call(j *job) (o outcome) {
 			}
 		} else {
 			// The goroutine is about to end, and run with it.
-			g.mu.Lock()
-			j.place = over
-			delete(g.under, j)
-			g.mu.Unlock()
-			j.complete(outcome{err: e})
+			g.end(j, outcome{err: e})
 			go g.run()
 			return
 		}
@@ -185,17 +259,21 @@ func (g *Goroutines) call(j *job) (o outcome) {
 	return outcome{err: e}
 }
 
-func (g *Goroutines) cancel(j *job) bool   { return g.end(j, true) }
-func (g *Goroutines) withdraw(j *job) bool { return g.end(j, false) }
+func (g *Goroutines) cancel(j *job) bool   { return g.callOff(j, true) }
+func (g *Goroutines) withdraw(j *job) bool { return g.callOff(j, false) }
 
-func (g *Goroutines) end(j *job, runningToo bool) bool {
+func (g *Goroutines) callOff(j *job, runningToo bool) bool {
 	g.mu.Lock()
 	switch j.place {
 	case waiting:
 		g.backlog.remove(j)
+		g.room.freed(&g.backlog)
+		g.stats.Done++
+		g.stats.Failed++
 		g.endIfDoneLocked()
 		g.mu.Unlock()
 		j.complete(outcome{err: ErrCancelled})
+		g.reporter.report()
 		return true
 	case sent:
 		if runningToo {
@@ -217,15 +295,60 @@ func (g *Goroutines) running(j *job) bool {
 	return j.place == sent
 }
 
-func (g *Goroutines) blocking(delta int) {
+// standBack gives the place of a task that is about to wait to another one: else tasks that wait for tasks of their own executor would hold all places, and none were left for those that they wait for. A
+// task that waits with a ctx that is not its own is known by the stack, which is only looked at when all places are taken.
+func (g *Goroutines) standBack(ctx context.Context) (release func()) {
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.blocked += delta
-	g.startLocked()
+	c, ok := ctx.Value(taskKey{}).(*taskContext)
+	if ok && c.pool != any(g) {
+		g.mu.Unlock()
+		return doNothing
+	}
+	if !ok {
+		if full := g.active-g.blocked >= g.limit; !full || !onTaskStack() {
+			g.mu.Unlock()
+			return doNothing
+		}
+		c = new(taskContext)
+	}
+	if c.waits++; c.waits == 1 {
+		g.blocked++
+		g.startLocked()
+	}
+	g.mu.Unlock()
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if c.waits--; c.waits == 0 {
+			g.blocked--
+		}
+	}
 }
+
+// onTaskStack reports whether the caller was called by a task in a goroutine.
+func onTaskStack() bool {
+	var pcs [64]uintptr
+	for skip := 2; ; skip += len(pcs) {
+		n := runtime.Callers(skip, pcs[:])
+		frames := runtime.CallersFrames(pcs[:n])
+		for {
+			f, more := frames.Next()
+			if f.Func != nil && f.Func.Entry() == callEntry {
+				return true
+			}
+			if !more {
+				break
+			}
+		}
+		if n < len(pcs) {
+			return false
+		}
+	}
+}
+
+var callEntry = reflect.ValueOf((*Goroutines).call).Pointer()
 
 func (g *Goroutines) help(*job, func() bool) {}
 func (g *Goroutines) width() int             { return g.limit }
 func (g *Goroutines) encodes() bool          { return false }
-func (g *Goroutines) same(pool any) bool     { return pool == any(g) }
-func (g *Goroutines) defaults() TaskOptions  { return TaskOptions{} }
+func (g *Goroutines) defaults() TaskOptions  { return TaskOptions{Timeout: g.options.TaskTimeout} }

@@ -131,10 +131,7 @@ func awaitAny[Out any](ctx context.Context, e Executor, ended chan *flight[Out])
 		return f
 	default:
 	}
-	if c, ok := ctx.Value(taskKey{}).(*taskContext); ok && e.same(c.pool) {
-		e.blocking(1)
-		defer e.blocking(-1)
-	}
+	defer e.standBack(ctx)()
 	select {
 	case f := <-ended:
 		return f

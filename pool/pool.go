@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"sync"
@@ -43,6 +44,10 @@ type Options struct {
 	// by what tasks of that kind took before, and never more than 1024. One is none: the next task is sent when the result has come.
 	Prefetch int
 
+	// Backlog is how many tasks (for a map, chunks) may wait to be sent to a worker, at most: Submit and its like then wait until there is room, or their ctx ends, and
+	// so the memory that waiting tasks take is bounded. Zero is no limit. What comes back from a worker that died may exceed it.
+	Backlog int
+
 	// IdleTime is after how long a worker that has nothing to do is stopped. Zero is never. Another is started when there is work.
 	IdleTime time.Duration
 
@@ -50,7 +55,7 @@ type Options struct {
 	// while it runs are left out, but the last.
 	Progress func(Stats)
 
-	// Log, if it is set, is told of workers that died and of those that are started in their place.
+	// Log, if it is set, is told of workers that died, as a warning, and of those that have taken their places; on level debug also of those that start and end as they should.
 	Log *slog.Logger
 
 	// Name is for workers' names, Name-1 and so on. Empty is "worker".
@@ -71,17 +76,6 @@ func Init[A any](fn *process.Func[A], args A) Initializer {
 	return Initializer{fn, args}
 }
 
-// Stats are counts of tasks; each chunk of a map counts as one.
-type Stats struct {
-	Submitted, Waiting, Sent, Done, Failed uint64 // Sent: to a worker, which runs one of them at a time. Failed are among Done
-
-	Workers   int // that are ready or starting
-	Started   int // workers, ever
-	Died      int // of those, that did not end as they were told to
-	Retried   uint64
-	TakenBack uint64 // from a busy worker, for an idle one
-}
-
 // A Pool is an [Executor] whose tasks run in worker processes. It comes from [New], is safe for concurrent use, and belongs to the process that made it: it cannot be passed to another one.
 type Pool struct {
 	options Options
@@ -95,7 +89,9 @@ type Pool struct {
 	sentJobs  int
 	closed    bool
 	failed    error // all tasks have it
-	deaths    int   // of workers, in a row, that were not ready before
+	room      room
+	vacant    []vacancy // places of workers that are gone, and that nobody has taken yet
+	deaths    int       // of workers, in a row, that were not ready before
 	names     int
 	estimates map[*entry]time.Duration // of one element
 	stealing  *time.Timer
@@ -105,18 +101,20 @@ type Pool struct {
 	bells     []*worker // to ring once the lock is free
 
 	finished chan struct{}
-
-	progressMu sync.Mutex
-	progressOn bool
-	again      bool
+	reporter reporter
 }
 
 // New makes a pool. Its workers are started when there is work for them, but if there is an initialiser the first one now, so that New fails if that does.
 //
 // It returns process.ErrNoMain in a program that has called neither process.Main nor process.Init.
 func New(o Options) (*Pool, error) {
-	if o.Workers < 0 || o.MaxTasksPerWorker < 0 || o.Prefetch < 0 {
-		return nil, errors.New("pool: Workers, MaxTasksPerWorker and Prefetch cannot be below zero")
+	for _, setting := range []struct {
+		name  string
+		value int
+	}{{"Workers", o.Workers}, {"MaxTasksPerWorker", o.MaxTasksPerWorker}, {"Prefetch", o.Prefetch}, {"Backlog", o.Backlog}, {"Retries", o.Retries}} {
+		if setting.value < 0 {
+			return nil, fmt.Errorf("pool: Options.%s is %d, and cannot be below zero", setting.name, setting.value)
+		}
 	}
 	if o.Workers == 0 {
 		o.Workers = process.CPUCount()
@@ -130,7 +128,8 @@ func New(o Options) (*Pool, error) {
 	if o.Name == "" {
 		o.Name = "worker"
 	}
-	p := &Pool{options: o, ids: tasks.identities(), estimates: map[*entry]time.Duration{}, finished: make(chan struct{})}
+	p := &Pool{options: o, room: room{limit: o.Backlog}, ids: tasks.identities(), estimates: map[*entry]time.Duration{}, finished: make(chan struct{})}
+	p.reporter = reporter{call: o.Progress, stats: p.Stats}
 	p.stealing = time.AfterFunc(time.Hour, p.stealTime)
 	p.stealing.Stop()
 	if o.Initializer.fn == nil {
@@ -161,6 +160,7 @@ func (p *Pool) Close() error {
 	p.mu.Lock()
 	defer p.unlock()
 	p.closed = true
+	p.room.open()
 	p.endIfDoneLocked()
 	return nil
 }
@@ -170,14 +170,15 @@ func (p *Pool) Close() error {
 func (p *Pool) Terminate() error {
 	p.mu.Lock()
 	p.closed = true
+	p.room.open()
 	jobs := p.backlog.clear()
 	for _, w := range p.workers {
 		for _, j := range w.recallLocked(w.outstanding) {
 			j.place = over
 			jobs = append(jobs, j)
 		}
-		for _, slot := range w.order {
-			if j := w.jobs[slot]; j != nil && j.reason == nil {
+		for _, e := range w.order {
+			if j := w.job(e); j != nil && j.reason == nil {
 				j.reason = ErrClosed
 			}
 		}
@@ -243,19 +244,6 @@ func (p *Pool) Resize(workers int) error {
 	return nil
 }
 
-// Stats returns counts of what the pool has done and has to do.
-func (p *Pool) Stats() Stats {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.statsLocked()
-}
-
-func (p *Pool) statsLocked() Stats {
-	s := p.stats
-	s.Waiting, s.Sent, s.Workers = uint64(p.backlog.n), uint64(p.sentJobs), p.staffLocked()
-	return s
-}
-
 // PIDs returns the process ids of the workers that run.
 func (p *Pool) PIDs() []int {
 	p.mu.Lock()
@@ -269,23 +257,40 @@ func (p *Pool) PIDs() []int {
 	return pids
 }
 
-// submit takes jobs, all or none.
-func (p *Pool) submit(jobs ...*job) error {
+func (p *Pool) submit(ctx context.Context, jobs ...*job) (n int, err error) {
 	if p == nil {
-		return errNoPool
+		return 0, errNoPool
 	}
-	p.mu.Lock()
-	if err := p.refusalLocked(); err != nil {
-		p.mu.Unlock()
-		return err
+	for {
+		p.mu.Lock()
+		if err := p.refusalLocked(); err != nil {
+			p.mu.Unlock()
+			return n, err
+		}
+		for n < len(jobs) && p.room.isFree(&p.backlog) {
+			p.backlog.push(jobs[n])
+			n++
+			p.stats.Submitted++
+			if p.room.limit > 0 {
+				p.dispatchLocked()
+			}
+		}
+		if n == len(jobs) {
+			p.dispatchLocked()
+			p.unlock()
+			return n, nil
+		}
+		freed := p.room.wait()
+		p.unlock()
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			p.mu.Lock()
+			p.room.leave(freed, &p.backlog)
+			p.mu.Unlock()
+			return n, fullError(p.options.Backlog, ctx)
+		}
 	}
-	for _, j := range jobs {
-		p.backlog.push(j)
-	}
-	p.stats.Submitted += uint64(len(jobs))
-	p.dispatchLocked()
-	p.unlock()
-	return nil
 }
 
 func (p *Pool) refusalLocked() error {
@@ -332,7 +337,7 @@ func (p *Pool) finish(jobs []*job, err error) {
 		j.args.drop()
 		j.complete(outcome{err: err})
 	}
-	p.progress()
+	p.reporter.report()
 }
 
 // fail ends the pool for a reason that holds for all workers.
@@ -342,6 +347,7 @@ func (p *Pool) fail(err error) {
 		err = p.failed
 	}
 	p.failed = err
+	p.room.open()
 	jobs := p.backlog.clear()
 	p.unlock()
 	p.finish(jobs, err)
@@ -363,33 +369,6 @@ func (p *Pool) endIfDoneLocked() {
 			close(p.finished)
 		}
 	}
-}
-
-// progress has the user told of what is newest.
-func (p *Pool) progress() {
-	if p.options.Progress == nil {
-		return
-	}
-	p.progressMu.Lock()
-	defer p.progressMu.Unlock()
-	if p.progressOn {
-		p.again = true
-		return
-	}
-	p.progressOn = true
-	go func() {
-		for {
-			p.options.Progress(p.Stats())
-			p.progressMu.Lock()
-			if !p.again {
-				p.progressOn = false
-				p.progressMu.Unlock()
-				return
-			}
-			p.again = false
-			p.progressMu.Unlock()
-		}
-	}()
 }
 
 func (p *Pool) cancel(j *job) bool   { return p.end(j, true) }
@@ -429,6 +408,7 @@ func (p *Pool) end(j *job, runningToo bool) bool {
 		p.mu.Unlock()
 		return false
 	}
+	p.room.freed(&p.backlog)
 	p.dispatchLocked()
 	p.endIfDoneLocked()
 	p.unlock()
@@ -469,11 +449,12 @@ func (p *Pool) width() int {
 	return p.options.Workers
 }
 
-func (p *Pool) blocking(int)  {}
-func (p *Pool) encodes() bool { return true }
-func (p *Pool) same(any) bool { return false }
+func (p *Pool) standBack(context.Context) func() { return doNothing }
+func (p *Pool) encodes() bool                    { return true }
 func (p *Pool) defaults() TaskOptions {
 	return TaskOptions{Timeout: p.options.TaskTimeout, Retries: p.options.Retries}
 }
 
 var errNoPool = errors.New("pool: there is no pool in this process; a pool belongs to the process that made it, and a task that needs one makes its own")
+
+func doNothing() {}

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// Submit gives the task to e, and returns at once. An error says why it cannot run: e is closed, in cannot be passed to another process (with the path to what cannot), or ctx has
+// Submit gives the task to e, and returns at once, unless e has a Backlog that is full: then it waits for room. An error says why it cannot run: e is closed, in cannot be passed to another process (with the path to what cannot), or ctx has
 // ended. What becomes of it later is the future's to tell. ctx is for this call only.
 func (t *Task[In, Out]) Submit(ctx context.Context, e Executor, in In) (*Future[Out], error) {
 	if err := ctx.Err(); err != nil {
@@ -40,7 +40,7 @@ func (t *Task[In, Out]) Submit(ctx context.Context, e Executor, in In) (*Future[
 		}
 		f.finish(v, o.err)
 	}
-	if err := e.submit(j); err != nil {
+	if _, err := e.submit(ctx, j); err != nil {
 		j.args.drop()
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (t *Task[In, Out]) Map(ctx context.Context, e Executor, in []In) ([]Out, er
 	return f.resultOrCancel(ctx)
 }
 
-// MapAsync is [Task.Map] that returns at once. in must not be changed until the future has ended. ctx is for this call only.
+// MapAsync is [Task.Map] that does not wait for results. in must not be changed until the future has ended. ctx is for this call only.
 func (t *Task[In, Out]) MapAsync(ctx context.Context, e Executor, in []In) (*Future[[]Out], error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -121,10 +121,9 @@ func (t *Task[In, Out]) MapAsync(ctx context.Context, e Executor, in []In) (*Fut
 		if err == nil {
 			batch = append(batch, &m.jobs[i])
 			if len(batch) == portion || i == len(m.jobs)-1 {
-				err = e.submit(batch...)
-				if err == nil {
-					batch = batch[:0]
-				}
+				var n int
+				n, err = e.submit(ctx, batch...)
+				batch = append(batch[:0], batch[n:]...)
 			}
 		} else {
 			err = fmt.Errorf("pool: map %s: %w", t.Name(), err)

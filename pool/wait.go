@@ -92,9 +92,8 @@ func Wait[Out any](ctx context.Context, fs []*Future[Out], c Condition) (done, p
 
 // standBack gives the place of a task that is about to wait to others of its pool.
 func standBack[Out any](ctx context.Context, fs []*Future[Out]) (release func()) {
-	if c, ok := ctx.Value(taskKey{}).(*taskContext); ok && len(fs) > 0 && fs[0].executor.same(c.pool) {
-		fs[0].executor.blocking(1)
-		return func() { fs[0].executor.blocking(-1) }
+	if len(fs) == 0 {
+		return doNothing
 	}
-	return func() {}
+	return fs[0].executor.standBack(ctx)
 }

@@ -31,12 +31,17 @@ type worker struct {
 	jobs        [slots]*job
 	generations [slots]uint64
 	free        []uint32 // slots
-	order       []uint32 // slots of jobs, oldest first; may hold some that are not outstanding any more
+	order       []errand // oldest first; may hold some that are not outstanding any more
 	outstanding int
 	load        time.Duration // estimate of what is outstanding
 	given       int           // tasks, ever
 	progress    time.Time     // when it last had a result, or work after it had none
 	idling      *time.Timer
+	leaving     *time.Timer // kills it if it does not end by itself
+	stalled     bool        // it did not begin a task when it should have
+	began       time.Time   // when it was started
+	replaces    vacancy
+	stats       WorkerStats // of it Done, Failed and Busy
 
 	settled    chan struct{} // closed when it is ready, or will never be
 	settleOnce sync.Once
@@ -49,6 +54,26 @@ type worker struct {
 	spinner  wire.Spinner
 	finishes []finish // of drain, used again
 	helped   bool     // somebody other than the reader has taken results not long ago
+}
+
+// An errand is a job that was sent, by its slot: that may have another one by now.
+type errand struct {
+	slot       uint32
+	generation uint64
+}
+
+// job returns the job if it is outstanding, else nil.
+func (w *worker) job(e errand) *job {
+	if j := w.jobs[e.slot]; j != nil && j.generation == e.generation {
+		return j
+	}
+	return nil
+}
+
+// A vacancy is the place of a worker that is gone.
+type vacancy struct {
+	name string
+	died bool // it did not end as it was told to
 }
 
 type workerState uint8
@@ -73,7 +98,10 @@ const maxDeaths = 10
 // newWorkerLocked enters a worker in the pool. It is to be started without the lock.
 func (p *Pool) newWorkerLocked() *worker {
 	p.names++
-	w := &worker{pool: p, name: fmt.Sprintf("%s-%d", p.options.Name, p.names), settled: make(chan struct{})}
+	w := &worker{pool: p, name: fmt.Sprintf("%s-%d", p.options.Name, p.names), settled: make(chan struct{}), began: time.Now()}
+	if len(p.vacant) > 0 {
+		w.replaces, p.vacant = p.vacant[0], p.vacant[1:]
+	}
 	p.workers = append(p.workers, w)
 	p.starting++
 	p.stats.Started++
@@ -136,7 +164,7 @@ func (w *worker) execute() error {
 	for i := range w.free {
 		w.free[i] = uint32(slots - 1 - i)
 	}
-	closed := w.pool.closed && w.pool.backlog.n == 0
+	closed := w.pool.closed && w.pool.backlog.n == 0 || w.stopped
 	w.pool.mu.Unlock()
 	err = errors.New("the pool was closed")
 	if !closed {
@@ -154,8 +182,8 @@ func (w *worker) execute() error {
 	}
 	w.pool.mu.Lock()
 	w.pid = c.PID()
-	if w.stopped && w.killed { // terminated meanwhile
-		c.Terminate()
+	if w.stopped { // meanwhile
+		go c.Terminate()
 	}
 	w.pool.mu.Unlock()
 	return nil
@@ -177,7 +205,7 @@ func (w *worker) sendLocked(j *job) {
 	j.place, j.worker, j.slot, j.generation = sent, w, slot, w.generations[slot]
 	w.jobs[slot] = j
 	w.trimLocked()
-	w.order = append(w.order, slot)
+	w.order = append(w.order, errand{slot, j.generation})
 	if w.outstanding == 0 {
 		p.idle--
 		w.progress = p.clock
@@ -218,14 +246,14 @@ func (w *worker) sendLocked(j *job) {
 
 // trimLocked keeps order from growing without end.
 func (w *worker) trimLocked() {
-	for len(w.order) > 0 && w.jobs[w.order[0]] == nil {
+	for len(w.order) > 0 && w.job(w.order[0]) == nil {
 		w.order = w.order[1:]
 	}
 	if len(w.order) > 4*slots {
-		kept := make([]uint32, 0, slots)
-		for _, slot := range w.order {
-			if w.jobs[slot] != nil {
-				kept = append(kept, slot)
+		kept := make([]errand, 0, slots)
+		for _, e := range w.order {
+			if w.job(e) != nil {
+				kept = append(kept, e)
 			}
 		}
 		w.order = kept
@@ -309,8 +337,8 @@ func (w *worker) takeBackLocked(j *job) bool {
 func (w *worker) recallLocked(n int) []*job {
 	var jobs []*job
 	for i := len(w.order) - 1; i >= 0 && n > 0; i-- {
-		j := w.jobs[w.order[i]]
-		if j == nil || j.slot != w.order[i] {
+		j := w.job(w.order[i])
+		if j == nil {
 			continue
 		}
 		if !w.takeBackLocked(j) {
@@ -343,6 +371,7 @@ func (w *worker) takeLocked(slot uint32) *job {
 		w.load = 0
 		w.order = w.order[:0]
 		w.idleLocked()
+		w.leaveLocked()
 	}
 	return j
 }
@@ -378,7 +407,10 @@ func (w *worker) stopLocked() {
 		w.state = ending
 	}
 	if w.stopped || w.state != ending {
-		w.stopped = true // if it is starting, when it is ready
+		if !w.stopped && w.state == starting && w.pid != 0 {
+			go w.process.Terminate() // there is nothing any more to be prepared for
+		}
+		w.stopped = true
 		return
 	}
 	w.stopped = true
@@ -388,6 +420,15 @@ func (w *worker) stopLocked() {
 	}
 	w.board.tasks.commit(tagStop, 8)
 	w.wakeLocked()
+	w.leaveLocked()
+}
+
+// leaveLocked gives a worker that has been told to end, and has done all that it was sent, the grace period to do so: what a program has in it (exit handlers of C libraries, goroutines that
+// do not let go) must not keep the pool from ending.
+func (w *worker) leaveLocked() {
+	if w.state == ending && w.stopped && w.outstanding == 0 && w.leaving == nil && w.pool.options.Grace >= 0 {
+		w.leaving = time.AfterFunc(w.pool.options.Grace, w.kill)
+	}
 }
 
 // terminateLocked ends the worker, and what it runs.
@@ -495,7 +536,7 @@ func (w *worker) receive() error {
 	switch {
 	case len(b) == 1 && b[0] == frameBell:
 	case len(b) == 1 && b[0] == frameReady:
-		w.isReady()
+		return w.isReady()
 	case len(b) > 1 && b[0] == frameReady:
 		f := taskError("", b[1:])
 		w.pool.fail(&InitError{Err: f.Err})
@@ -522,9 +563,13 @@ func (w *worker) receive() error {
 	return nil
 }
 
-func (w *worker) isReady() {
+func (w *worker) isReady() error {
 	p := w.pool
 	p.mu.Lock()
+	if w.state != starting {
+		p.mu.Unlock()
+		return errDamaged
+	}
 	p.starting--
 	p.deaths = 0
 	w.state = ready
@@ -540,6 +585,8 @@ func (w *worker) isReady() {
 	p.endIfDoneLocked()
 	p.unlock()
 	w.settle()
+	p.logStart(w)
+	return nil
 }
 
 // resultLocked takes the job that a result is of, nil if there is none.
@@ -552,10 +599,15 @@ func (w *worker) resultLocked(h *resultHeader) *job {
 	j.place = over
 	p := w.pool
 	w.progress = p.clock
-	p.learnLocked(j, time.Duration(h.took))
+	w.stalled = false
+	took := time.Duration(max(h.took, 0))
+	p.learnLocked(j, took)
 	p.stats.Done++
+	w.stats.Done++
+	w.stats.Busy += took
 	if h.failed {
 		p.stats.Failed++
+		w.stats.Failed++
 	}
 	return j
 }
@@ -595,7 +647,7 @@ func (w *worker) drain() error {
 		}
 		clear(done)
 		w.finishes = done
-		w.pool.progress()
+		w.pool.reporter.report()
 		if failure != nil {
 			return fmt.Errorf("%w: %w", errDamaged, failure)
 		}
@@ -650,16 +702,16 @@ func (w *worker) died() {
 		p.idle--
 	}
 	w.state = gone // takeLocked does not count it as idle
-	for _, slot := range w.order {
-		j := w.jobs[slot]
-		if j == nil || j.slot != slot {
+	for _, e := range w.order {
+		j := w.job(e)
+		if j == nil {
 			continue
 		}
 		if w.takeBackLocked(j) {
 			back = append(back, j) // it had not begun
 			continue
 		}
-		w.takeLocked(slot)
+		w.takeLocked(e.slot)
 		switch {
 		case j.reason != nil:
 			failed = append(failed, lost{j, diedRunning(j.entry.id.Name, exit, j.reason)})
@@ -688,8 +740,13 @@ func (w *worker) died() {
 	if unexpected {
 		p.stats.Died++
 	}
-	if w.idling != nil {
-		w.idling.Stop()
+	for _, t := range []*time.Timer{w.idling, w.leaving} {
+		if t != nil {
+			t.Stop()
+		}
+	}
+	if len(p.vacant) <= p.options.Workers {
+		p.vacant = append(p.vacant, vacancy{w.name, unexpected})
 	}
 	p.backlog.pushFront(back)
 	if failure == nil {
@@ -704,12 +761,10 @@ func (w *worker) died() {
 		f.job.args.sent()
 		f.job.complete(outcome{err: f.err})
 	}
-	if log := p.options.Log; log != nil && unexpected {
-		log.Warn("a worker of a pool died", "worker", w.name, "pid", w.pid, "error", exit.Error(), "failed", len(failed), "requeued", len(back))
-	}
+	p.logEnd(w, unexpected, exit, len(failed), len(back))
 	w.settle()
 	if len(failed) > 0 {
-		p.progress()
+		p.reporter.report()
 	}
 	w.conn.Close()
 	w.control.Close()
