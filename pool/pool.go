@@ -138,21 +138,27 @@ func New(o Options) (*Pool, error) {
 		}
 		return p, nil
 	}
-	p.mu.Lock()
-	w := p.newWorkerLocked()
-	p.mu.Unlock()
-	err := w.start()
-	if err == nil {
-		<-w.settled
+	for {
 		p.mu.Lock()
-		err = p.failed
+		w := p.newWorkerLocked()
 		p.mu.Unlock()
+		err := w.start()
+		if err == nil {
+			<-w.settled
+			p.mu.Lock()
+			err = p.failed
+			settled := w.state != gone
+			p.mu.Unlock()
+			if err == nil && !settled {
+				continue // it was killed, which the next one may be spared
+			}
+		}
+		if err != nil {
+			p.Terminate()
+			return nil, err
+		}
+		return p, nil
 	}
-	if err != nil {
-		p.Terminate()
-		return nil, err
-	}
-	return p, nil
 }
 
 // Close says that no more tasks come: Submit returns [ErrClosed] from now on. Those that were submitted still run, then the workers end. A second call does nothing.

@@ -472,26 +472,6 @@ func TestMaxTasksPerWorker(t *testing.T) {
 	}
 }
 
-var inner = pool.Register(func(ctx context.Context, n int) (int, error) { return n + 1, nil })
-
-func TestNestedInGoroutines(t *testing.T) {
-	g := pool.NewGoroutines(1)
-	nested = g
-	defer g.Terminate()
-	if n, err := outer.Apply(within(t), g, 3); n != 4 || err != nil {
-		t.Errorf("%d %v", n, err)
-	}
-	// In a worker there is no such pool.
-	p := newPool(t, pool.Options{Workers: 1})
-	if _, err := outer.Apply(within(t), p, 3); err == nil || !strings.Contains(err.Error(), "no pool in this process") {
-		t.Errorf("%v", err)
-	}
-}
-
-var nested *pool.Goroutines
-
-var outer = pool.Register(func(ctx context.Context, n int) (int, error) { return inner.Apply(ctx, nested, n) })
-
 func TestLongTasksStrandNoOthers(t *testing.T) {
 	p := newPool(t, pool.Options{Workers: 2})
 	// Both workers learn that pause is short.

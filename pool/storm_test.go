@@ -15,7 +15,6 @@ import (
 
 	"github.com/go-multiproc/multiproc/array"
 	"github.com/go-multiproc/multiproc/pool"
-	"github.com/go-multiproc/multiproc/process"
 )
 
 type counted struct {
@@ -137,188 +136,23 @@ func TestNoTaskRunsTwice(t *testing.T) {
 	}
 }
 
-var (
-	exits    = pool.Register(func(_ context.Context, code int) (int, error) { os.Exit(code); return 0, nil })
-	killSelf = pool.Register(func(_ context.Context, s int) (int, error) {
-		syscall.Kill(os.Getpid(), syscall.Signal(s))
-		select {}
-	})
-	goPanic = pool.Register(func(_ context.Context, _ int) (int, error) { go panic("elsewhere"); select {} })
-	fatal   = pool.Register(func(_ context.Context, _ int) (int, error) {
-		m := map[int]int{}
-		for range 2 {
-			go func() {
-				for {
-					m[1]++
-				}
-			}()
-		}
-		select {}
-	})
-	goexit = pool.Register(func(_ context.Context, _ int) (int, error) { runtime.Goexit(); return 0, nil })
-	eat    = pool.Register(func(_ context.Context, _ int) (int, error) {
-		var kept [][]byte
-		for range 1 << 14 {
-			b := make([]byte, 1<<20)
-			for i := 0; i < len(b); i += 4096 {
-				b[i] = 1
+var killSelf = pool.Register(func(_ context.Context, s int) (int, error) {
+	syscall.Kill(os.Getpid(), syscall.Signal(s))
+	select {}
+})
+
+var goexit = pool.Register(func(_ context.Context, _ int) (int, error) { runtime.Goexit(); return 0, nil })
+
+// A task that ends its goroutine is its own worker's end, or its own alone, and no other's.
+func TestGoexit(t *testing.T) {
+	executors(t, func(t *testing.T, e pool.Executor) {
+		for range 3 {
+			if v, err := goexit.Apply(within(t), e, 0); err == nil {
+				t.Errorf("%d, and no error", v)
 			}
-			kept = append(kept, b)
-		}
-		return len(kept), nil
-	})
-)
-
-// crashes are ways for a task to end its worker, or not.
-var crashes = []struct {
-	name  string
-	task  *pool.Task[int, int]
-	arg   int
-	dies  bool
-	check func(*pool.WorkerDiedError) bool
-}{
-	{"SIGKILL", killSelf, int(syscall.SIGKILL), true, func(e *pool.WorkerDiedError) bool { return e.Signal == syscall.SIGKILL }},
-	{"os.Exit", exits, 3, true, func(e *pool.WorkerDiedError) bool { return e.Code == 3 }},
-	{"os.Exit(0)", exits, 0, true, func(e *pool.WorkerDiedError) bool { return e.Code == 0 }},
-	{"panic elsewhere", goPanic, 0, true, func(e *pool.WorkerDiedError) bool { return e.Err == "elsewhere" && e.Stack != "" }},
-	{"fatal error", fatal, 0, true, func(e *pool.WorkerDiedError) bool { return e.Code == 2 }},
-	{"Goexit", goexit, 0, true, func(e *pool.WorkerDiedError) bool { return e.Code == 1 }},
-	{"memory", eat, 0, true, func(e *pool.WorkerDiedError) bool { return e.MemoryKill }},
-	{"hang", hang.With(pool.TaskOptions{Timeout: 20 * time.Millisecond}), 0, true, func(e *pool.WorkerDiedError) bool { return errors.Is(e, context.DeadlineExceeded) }},
-	{"panic", panicsInt, 0, false, nil},
-}
-
-var panicsInt = pool.Register(func(context.Context, int) (int, error) { panic("here") })
-
-// Each kind of crash fails its task, says why, and leaves all others alone: with one worker and with four, with tasks before it and behind it, in a pool that is closing.
-func TestCrashes(t *testing.T) {
-	for _, c := range crashes {
-		for _, workers := range []int{1, 4} {
-			for _, moment := range []string{"first", "amid", "closing"} {
-				t.Run(fmt.Sprintf("%s/%d/%s", c.name, workers, moment), func(t *testing.T) {
-					o := pool.Options{Workers: workers, Grace: 50 * time.Millisecond}
-					if c.name == "memory" {
-						o.MemoryLimit = 64 << 20
-					}
-					p := newPool(t, o)
-					ctx := within(t)
-					var others []*pool.Future[int]
-					some := func() {
-						for i := range 50 {
-							f, err := square.Submit(ctx, p, i)
-							if err != nil {
-								t.Fatal(err)
-							}
-							others = append(others, f)
-						}
-					}
-					if moment != "first" {
-						some()
-					}
-					f, err := c.task.Submit(ctx, p, c.arg)
-					if err != nil {
-						t.Fatal(err)
-					}
-					some()
-					if moment == "closing" {
-						p.Close()
-					}
-					_, err = f.Result(ctx)
-					var dead *pool.WorkerDiedError
-					if errors.As(err, &dead) != c.dies || err == nil {
-						t.Errorf("error %v", err)
-					} else if c.dies && (!c.check(dead) || dead.PID == 0 || dead.Task != c.task.Name()) {
-						t.Errorf("%+v: %v", dead, err)
-					}
-					for i, f := range others {
-						if v, err := f.Result(ctx); v != i%50*(i%50) || err != nil {
-							t.Fatalf("another task: %d %v", v, err)
-						}
-					}
-				})
+			if v, err := square.Apply(within(t), e, 3); v != 9 || err != nil {
+				t.Errorf("afterwards: %d, %v", v, err)
 			}
 		}
-	}
-}
-
-// A mine goes off in a worker, when it is decoded or encoded there.
-type mine struct{ When string }
-
-func (m mine) MarshalText() ([]byte, error) {
-	if m.When == "encoding" {
-		m.goOff()
-	}
-	return []byte(m.When), nil
-}
-
-func (m *mine) UnmarshalText(b []byte) error {
-	m.When = string(b)
-	if m.When == "decoding" {
-		m.goOff()
-	}
-	return nil
-}
-
-func (m *mine) goOff() {
-	if _, child := process.Parent(); child {
-		syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		select {}
-	}
-}
-
-var (
-	disarm = pool.Register(func(_ context.Context, m mine) (string, error) { return m.When, nil })
-	lay    = pool.Register(func(_ context.Context, when string) (mine, error) { return mine{when}, nil })
-)
-
-// The moments of a death that no function of a task is there for.
-func TestMomentsOfDeath(t *testing.T) {
-	for _, workers := range []int{1, 4} {
-		for _, limit := range []int{0, 1, 3} { // with a limit workers are replaced all the time
-			t.Run(fmt.Sprintf("%d workers, %d tasks each", workers, limit), func(t *testing.T) {
-				p := newPool(t, pool.Options{Workers: workers, MaxTasksPerWorker: limit})
-				ctx := within(t)
-				var others []*pool.Future[int]
-				for i := range 20 {
-					f, err := square.Submit(ctx, p, i)
-					if err != nil {
-						t.Fatal(err)
-					}
-					others = append(others, f)
-				}
-				var dead *pool.WorkerDiedError
-				if _, err := disarm.Apply(ctx, p, mine{"decoding"}); !errors.As(err, &dead) {
-					t.Errorf("while decoding: %v", err)
-				}
-				if _, err := lay.Apply(ctx, p, "encoding"); !errors.As(err, &dead) {
-					t.Errorf("while encoding: %v", err)
-				}
-				if s, err := disarm.Apply(ctx, p, mine{"never"}); s != "never" || err != nil {
-					t.Errorf("%q %v", s, err)
-				}
-				for i, f := range others {
-					if v, err := f.Result(ctx); v != i*i || err != nil {
-						t.Errorf("another task: %d %v", v, err)
-					}
-				}
-				// Idle: a task that is sent to a worker that is dying has not begun, and runs elsewhere.
-				well := 0
-				for i := range 5 {
-					for _, pid := range p.PIDs() {
-						syscall.Kill(pid, syscall.SIGKILL)
-					}
-					v, err := square.Apply(ctx, p, i)
-					switch {
-					case err == nil && v == i*i:
-						well++
-					case !errors.As(err, &dead): // it has begun between the signal and its effect
-						t.Errorf("after the death of idle workers: %d %v", v, err)
-					}
-				}
-				if well < 3 {
-					t.Errorf("%d of 5 tasks ran that were submitted after the death of idle workers", well)
-				}
-			})
-		}
-	}
+	})
 }
