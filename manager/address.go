@@ -20,6 +20,7 @@ type target struct {
 	network, address string
 	key              []byte
 	max              int // bytes of a message
+	noRings          bool
 }
 
 // targetKey tells connections apart.
@@ -27,17 +28,18 @@ type targetKey struct {
 	network, address string
 	key              [sha256.Size]byte
 	max              int
+	noRings          bool
 }
 
 func (t target) shareKey() targetKey {
-	return targetKey{t.network, t.address, sha256.Sum256(t.key), t.max}
+	return targetKey{t.network, t.address, sha256.Sum256(t.key), t.max, t.noRings}
 }
 
 func (t target) String() string { return t.network + " " + t.address }
 
 // newTarget completes and checks what the user said.
 func newTarget(network, address string, o Options) (target, error) {
-	t := target{network: network, address: address, key: o.AuthKey, max: o.maxMessage()}
+	t := target{network: network, address: address, key: o.AuthKey, max: o.maxMessage(), noRings: o.NoRings}
 	switch network {
 	case "unix":
 		if address == "" {
@@ -82,11 +84,14 @@ func (t target) dial(ctx context.Context) (*stream, serverHello, error) {
 	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
 	s := newStream(c, helloSize)
 	hello, err := t.introduce(s)
+	if err == nil && !t.noRings {
+		err = s.askForRings()
+	}
 	if !stop() && ctx.Err() != nil {
 		err = ctx.Err()
 	}
 	if err != nil {
-		c.Close()
+		s.close()
 		return nil, hello, err
 	}
 	s.max = t.max + envelope

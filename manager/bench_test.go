@@ -8,9 +8,9 @@ import (
 	"github.com/go-multiproc/multiproc/manager"
 )
 
-func benchDict(b *testing.B) *manager.Dict[string, int] {
+func benchDict(b *testing.B, o manager.Options) *manager.Dict[string, int] {
 	b.Helper()
-	d, err := manager.NewDict[string, int](start(b, manager.Options{}))
+	d, err := manager.NewDict[string, int](start(b, o))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -20,9 +20,19 @@ func benchDict(b *testing.B) *manager.Dict[string, int] {
 	return d
 }
 
+// transports are the two ways to a server of this machine.
+func transports(b *testing.B, f func(b *testing.B, o manager.Options)) {
+	b.Run("rings", func(b *testing.B) { f(b, manager.Options{}) })
+	b.Run("socket", func(b *testing.B) { f(b, manager.Options{NoRings: true}) })
+}
+
 // One round trip to the server process, beside a map under a mutex.
 func BenchmarkDict(b *testing.B) {
-	d := benchDict(b)
+	transports(b, benchmarkDict)
+}
+
+func benchmarkDict(b *testing.B, o manager.Options) {
+	d := benchDict(b, o)
 	ctx := b.Context()
 	b.Run("Get", func(b *testing.B) {
 		b.ReportAllocs()
@@ -60,7 +70,11 @@ func BenchmarkDict(b *testing.B) {
 
 // Sixteen goroutines on one connection; the time is that of one call among them.
 func BenchmarkSixteenGoroutines(b *testing.B) {
-	d := benchDict(b)
+	transports(b, benchmarkSixteenGoroutines)
+}
+
+func benchmarkSixteenGoroutines(b *testing.B, o manager.Options) {
+	d := benchDict(b, o)
 	ctx := b.Context()
 	const goroutines = 16
 	var wg sync.WaitGroup
@@ -79,7 +93,11 @@ func BenchmarkSixteenGoroutines(b *testing.B) {
 
 // A thousand entries in one round trip; the time is that of one entry.
 func BenchmarkBatchSet(b *testing.B) {
-	d := benchDict(b)
+	transports(b, benchmarkBatchSet)
+}
+
+func benchmarkBatchSet(b *testing.B, o manager.Options) {
+	d := benchDict(b, o)
 	ctx := b.Context()
 	entries := map[string]int{}
 	for i := range 1000 {

@@ -107,7 +107,7 @@ func (c *client) connect(ctx context.Context) {
 	c.mu.Lock()
 	if c.err != nil { // nobody wants it any more
 		c.mu.Unlock()
-		s.conn.Close()
+		s.close()
 		<-c.lead
 		return
 	}
@@ -190,7 +190,7 @@ func (c *client) fail(cause error) {
 	}
 	c.cancel()
 	if c.connected {
-		c.stream.conn.Close()
+		c.stream.close()
 	} else {
 		close(c.ready)
 	}
@@ -447,14 +447,14 @@ func (c *client) readUntil(ctx context.Context, own *call) bool {
 		ok, err := c.stream.tryFill(!others && c.isAlone())
 		if !ok && err == nil {
 			if stop == nil && ctx.Done() != nil {
-				stop = context.AfterFunc(ctx, func() { c.stream.conn.SetReadDeadline(time.Unix(1, 0)) })
+				stop = context.AfterFunc(ctx, c.stream.stopReading)
 			}
 			err = c.stream.fill(false)
 		}
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			// Ours, or that of an earlier leader who left at the same moment.
-			c.stream.conn.SetReadDeadline(time.Time{})
+			c.stream.goOnReading()
 			if ctx.Err() != nil {
 				return false
 			}
@@ -574,7 +574,7 @@ func (c *client) drain() {
 		if err == nil {
 			err = c.stream.fill(false)
 			if errors.Is(err, os.ErrDeadlineExceeded) {
-				c.stream.conn.SetReadDeadline(time.Time{})
+				c.stream.goOnReading()
 				err = nil
 			}
 		}

@@ -19,6 +19,7 @@ import (
 type crossing struct {
 	Network, Address string
 	Max              int
+	NoRings          bool
 	HasKey           bool // a descriptor follows, out of which the key can be read
 	Kind             store.Kind
 	Layout           string
@@ -87,7 +88,7 @@ func (c *client) watch(lifeline *os.File, t store.Token) {
 
 // put describes where a server is, and whatever else x says.
 func (t target) put(e *handover.Encoder, x crossing) error {
-	x.Network, x.Address, x.Max, x.HasKey = t.network, t.address, t.max, len(t.key) > 0
+	x.Network, x.Address, x.Max, x.NoRings, x.HasKey = t.network, t.address, t.max, t.noRings, len(t.key) > 0
 	if err := e.Put(x); err != nil {
 		return err
 	}
@@ -123,7 +124,7 @@ func take(d *handover.Decoder) (x crossing, t target, err error) {
 	if x.Network != "unix" && x.Network != "tcp" && x.Network != "tcp4" && x.Network != "tcp6" {
 		return x, t, fmt.Errorf("a server on network %q", x.Network)
 	}
-	t = target{network: x.Network, address: x.Address, max: x.Max}
+	t = target{network: x.Network, address: x.Address, max: x.Max, noRings: x.NoRings}
 	if x.HasKey {
 		fd, err := d.FD()
 		if err != nil {

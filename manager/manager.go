@@ -29,6 +29,14 @@ type Options struct {
 	// MaxMessage is the largest request or reply in bytes: what a server takes, or a client takes from a server that would
 	// send more. 0 is 256 MiB. Memory is taken as a message arrives, so that a large limit costs nothing.
 	MaxMessage int
+
+	// NoRings keeps a connection on its Unix socket, where it would move to rings in shared memory: a client does not ask for
+	// them, or a server offers none. A call then takes several times as long.
+	NoRings bool
+
+	// RingSize is the size in bytes of each of the two rings that a server gives a client, rounded up to a power of two. 0 is 64 KiB. Larger messages
+	// flow through. Memory is taken as it is first used.
+	RingSize int
 }
 
 const defaultMaxMessage = 256 << 20

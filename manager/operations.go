@@ -17,18 +17,20 @@ var operations = [...]struct {
 	silent bool // it may be sent without wanting a reply
 }{
 	// The connection and objects.
-	opCancel:   {do: (*request).cancelOther, args: 1, silent: true},
-	opPing:     {do: (*request).ping},
-	opShutdown: {do: (*request).shutdown},
-	opStats:    {do: (*request).stats},
-	opCreate:   {do: (*request).create, args: variable},
-	opOpen:     {do: (*request).open, args: variable},
-	opRemove:   {do: (*request).remove, args: 1},
-	opRelease:  {do: (*request).release, args: variable, silent: true},
-	opOffer:    {do: (*request).offer, args: 1},
-	opClaim:    {do: (*request).claim, args: 1},
-	opWithdraw: {do: (*request).withdraw, args: 1, silent: true},
-	opNext:     {do: (*request).next, args: 1},
+	opCancel:     {do: (*request).cancelOther, args: 1, silent: true},
+	opPing:       {do: (*request).ping},
+	opShutdown:   {do: (*request).shutdown},
+	opStats:      {do: (*request).stats},
+	opCreate:     {do: (*request).create, args: variable},
+	opOpen:       {do: (*request).open, args: variable},
+	opRemove:     {do: (*request).remove, args: 1},
+	opRelease:    {do: (*request).release, args: variable, silent: true},
+	opOffer:      {do: (*request).offer, args: 1},
+	opClaim:      {do: (*request).claim, args: 1},
+	opWithdraw:   {do: (*request).withdraw, args: 1, silent: true},
+	opNext:       {do: (*request).next, args: 1},
+	opRings:      {do: (*request).offerRings},
+	opRingsTaken: {do: (*request).takeRings, args: 1, silent: true},
 
 	// Dict.
 	opDictLen:        {do: (*request).dictLen, args: 1},

@@ -25,18 +25,20 @@ const (
 // have a second one.
 const (
 	// The connection and objects: 0 to 31.
-	opCancel   = 0
-	opPing     = 1
-	opShutdown = 2
-	opStats    = 3
-	opCreate   = 4
-	opOpen     = 5
-	opRemove   = 6
-	opRelease  = 7
-	opOffer    = 8
-	opClaim    = 9
-	opWithdraw = 10
-	opNext     = 11
+	opCancel     = 0
+	opPing       = 1
+	opShutdown   = 2
+	opStats      = 3
+	opCreate     = 4
+	opOpen       = 5
+	opRemove     = 6
+	opRelease    = 7
+	opOffer      = 8
+	opClaim      = 9
+	opWithdraw   = 10
+	opNext       = 11
+	opRings      = 12
+	opRingsTaken = 13
 
 	// Dict: 32 to 63, and 448 to 479.
 	opDictLen        = 32

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-multiproc/multiproc/internal/codec"
+	"github.com/go-multiproc/multiproc/internal/duplex"
 	"github.com/go-multiproc/multiproc/internal/store"
 )
 
@@ -24,6 +25,9 @@ type session struct {
 	ctx    context.Context // ends with the connection
 	cancel context.CancelFunc
 	work   sync.WaitGroup // requests that wait
+
+	requested int            // requests so far; the reading goroutine's, like what follows
+	offered   *duplex.Memory // rings of which the client has not said yet whether it takes them
 
 	mu      sync.Mutex
 	out     []byte // replies not yet written
@@ -65,6 +69,9 @@ func (s *session) serve() {
 	s.cancel()
 	s.close()
 	s.work.Wait()
+	if s.offered != nil {
+		s.offered.Close()
+	}
 	if s.store != nil {
 		s.store.End()
 	}
@@ -74,7 +81,7 @@ func (s *session) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	s.stream.conn.Close()
+	s.stream.close()
 	s.written.Broadcast()
 }
 
@@ -114,10 +121,14 @@ type request struct {
 // request does one request. An error ends the connection: the peer does not keep to the protocol.
 func (s *session) request(payload []byte) error {
 	r := request{session: s, itemReader: itemReader{b: payload}}
+	s.requested++
 	n := r.array()
 	r.id, r.op = r.uint(), r.uint()
 	if r.err != nil {
 		return r.err
+	}
+	if s.offered != nil && r.op != opRingsTaken {
+		return fmt.Errorf("%w: operation %d while rings are being offered", errItems, r.op)
 	}
 	if n < 2 {
 		return fmt.Errorf("%w: a request of %d items", errItems, n)
@@ -334,7 +345,7 @@ func (s *session) flush() error {
 		}
 		if err != nil {
 			s.closed = true
-			s.stream.conn.Close() // so that the reader notices
+			s.stream.close() // so that the reader notices
 			return err
 		}
 	}
@@ -343,8 +354,9 @@ func (s *session) flush() error {
 
 // farewell tells the client why the connection ends, if it listens, and ends it.
 func (s *session) farewell(why string) {
-	s.stream.conn.SetWriteDeadline(time.Now().Add(farewellTime))
 	s.mu.Lock()
+	stop := s.stream.limitWriting(farewellTime)
+	defer stop()
 	if s.store != nil && !s.closed && !s.parting {
 		s.parting = true
 		s.appendFailureLocked(0, &failure{codeDown, why})
@@ -357,7 +369,7 @@ func (s *session) farewell(why string) {
 	for s.writing && !s.closed {
 		s.written.Wait()
 	}
-	s.mu.Unlock()
+	defer s.mu.Unlock()
 	// The reader wakes up, and does the rest.
-	s.stream.conn.SetReadDeadline(time.Unix(1, 0))
+	s.stream.stopReading()
 }

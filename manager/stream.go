@@ -8,6 +8,9 @@ import (
 	"io"
 	"net"
 	"syscall"
+	"time"
+
+	"github.com/go-multiproc/multiproc/internal/duplex"
 )
 
 // A stream is a connection and its frames: a length in four bytes, big-endian, and that many bytes of payload, like those of
@@ -24,6 +27,9 @@ type stream struct {
 	filledUp   bool // the last read took all the room that there was
 
 	socket socket // the descriptor itself, where there is one to use
+
+	// rings, if not nil, carry the bytes in the place of conn, which has become their bell.
+	rings *duplex.Conn
 }
 
 const (
@@ -95,9 +101,12 @@ func (s *stream) fill(spin bool) error {
 	room := s.makeRoom()
 	var n int
 	var err error
-	if s.socket.usable() {
+	switch {
+	case s.rings != nil:
+		n, _, err = s.rings.Receive(room, spin, true)
+	case s.socket.usable():
 		n, _, err = s.socket.receive(room, spin, true)
-	} else {
+	default:
 		n, err = s.conn.Read(room)
 	}
 	return s.filled(n, err)
@@ -105,10 +114,15 @@ func (s *stream) fill(spin bool) error {
 
 // tryFill is fill without parking. It reports false if there was nothing.
 func (s *stream) tryFill(spin bool) (bool, error) {
-	if !s.socket.usable() {
-		return false, nil
+	var n int
+	var ok bool
+	var err error
+	switch {
+	case s.rings != nil:
+		n, ok, err = s.rings.Receive(s.makeRoom(), spin, false)
+	case s.socket.usable():
+		n, ok, err = s.socket.receive(s.makeRoom(), spin, false)
 	}
-	n, ok, err := s.socket.receive(s.makeRoom(), spin, false)
 	if !ok {
 		return false, nil
 	}
@@ -132,16 +146,57 @@ func (s *stream) filled(n int, err error) error {
 
 // tryWrite sends as much of b as the kernel takes at once, and returns how much that was.
 func (s *stream) tryWrite(b []byte) (int, error) {
-	if !s.socket.usable() {
-		return 0, nil
+	switch {
+	case s.rings != nil:
+		return s.rings.TryWrite(b)
+	case s.socket.usable():
+		return s.socket.tryWrite(b)
 	}
-	return s.socket.tryWrite(b)
+	return 0, nil
 }
 
 // write sends all of b.
 func (s *stream) write(b []byte) error {
+	if s.rings != nil {
+		_, err := s.rings.Write(b)
+		return err
+	}
 	_, err := s.conn.Write(b)
 	return err
+}
+
+// close ends the connection, and wakes whoever is blocked in it.
+func (s *stream) close() error {
+	if s.rings != nil {
+		return s.rings.Close()
+	}
+	return s.conn.Close()
+}
+
+// stopReading makes a read that waits, and those to come, fail with os.ErrDeadlineExceeded, until goOnReading.
+func (s *stream) stopReading() {
+	if s.rings != nil {
+		s.rings.StopReading()
+		return
+	}
+	s.conn.SetReadDeadline(time.Unix(1, 0))
+}
+
+func (s *stream) goOnReading() {
+	if s.rings != nil {
+		s.rings.GoOnReading()
+		return
+	}
+	s.conn.SetReadDeadline(time.Time{})
+}
+
+// limitWriting makes writes that take longer than d from now on fail. stop is to be called when that does not matter any more.
+func (s *stream) limitWriting(d time.Duration) (stop func() bool) {
+	if s.rings != nil {
+		return time.AfterFunc(d, s.rings.StopWriting).Stop
+	}
+	s.conn.SetWriteDeadline(time.Now().Add(d))
+	return func() bool { return true }
 }
 
 // readFrame returns a copy of the next frame's payload, for the conversation before requests.
