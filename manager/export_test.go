@@ -109,3 +109,6 @@ func Scripted(b []byte) ScriptedClient {
 	attach(s.Strings, &s.Strings.h, c.adopt(3, 1))
 	return s
 }
+
+// OnRings reports whether m's connection goes through shared memory.
+func OnRings(m *Manager) bool { return m.state.Load().client.stream.rings != nil }
