@@ -84,6 +84,8 @@ func TestDemoUsage(t *testing.T) {
 		{"nosuch"},
 		{"--nosuch"},
 		{"start", "superfluous"},
+		{"start", "--children=0"},
+		{"hundred", "--processes=many"},
 		{"logstats"},
 		{"logstats", "--workers=0", "x"},
 		{"logstats", "--workers=many", "x"},

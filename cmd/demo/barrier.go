@@ -6,12 +6,20 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/spf13/cobra"
+
 	"github.com/go-multiproc/multiproc/array"
 	"github.com/go-multiproc/multiproc/process"
 	"github.com/go-multiproc/multiproc/psync"
 )
 
-const hikers, meetings = 4, 3
+const meetings = 3
+
+var hikers = 4
+
+func barrierFlags(cmd *cobra.Command) {
+	countFlag(cmd, &hikers, "parties", 2, "how many processes meet this one")
+}
 
 // A hike is what a hiker is given.
 type hike struct {

@@ -5,14 +5,23 @@ import (
 	"errors"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/go-multiproc/multiproc/process"
 	"github.com/go-multiproc/multiproc/psync"
 )
+
+var deadlockPatience = 100 * time.Millisecond
+
+func deadlockFlags(cmd *cobra.Command) {
+	cmd.Flags().DurationVar(&deadlockPatience, "patience", deadlockPatience, "how long to wait for a lock")
+}
 
 // A pair of locks, and the order in which to take them.
 type pair struct {
 	First, Second *psync.Mutex
 	Meet          *psync.Barrier // both have their first one
+	Patience      time.Duration
 }
 
 // lockBoth takes two locks. It is patient, but not for ever.
@@ -24,7 +33,7 @@ var lockBoth = process.Register(func(ctx context.Context, p pair) error {
 	if _, err := p.Meet.Wait(ctx); err != nil {
 		return err
 	}
-	patience, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+	patience, cancel := context.WithTimeout(ctx, p.Patience)
 	defer cancel()
 	err := p.Second.Lock(patience)
 	// Together again, or the other one would get what this one gives back.
@@ -54,7 +63,7 @@ func deadlock(ctx context.Context, s *stage) error {
 	if err := mu.Lock(ctx); err != nil {
 		return err
 	}
-	patience, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	patience, cancel := context.WithTimeout(ctx, deadlockPatience)
 	defer cancel()
 	err = mu.Lock(patience)
 	s.check(errors.Is(err, context.DeadlineExceeded), "locking a Mutex twice: %v", err)
@@ -67,7 +76,7 @@ func deadlock(ctx context.Context, s *stage) error {
 		return err
 	}
 	defer meet.Close()
-	there, back := process.New(lockBoth, pair{mu, other, meet}), process.New(lockBoth, pair{other, mu, meet})
+	there, back := process.New(lockBoth, pair{mu, other, meet, deadlockPatience}), process.New(lockBoth, pair{other, mu, meet, deadlockPatience})
 	if err := startAll(there, back); err != nil {
 		return err
 	}

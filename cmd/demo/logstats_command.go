@@ -35,9 +35,6 @@ Worker processes share the work: large files are cut into parts.`,
 			if len(args) == 0 {
 				return &usageError{errors.New("logstats needs the names of log files")}
 			}
-			if o.workers < 1 {
-				return &usageError{fmt.Errorf("--workers is %d; at least 1 is needed", o.workers)}
-			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, names []string) error {
@@ -54,7 +51,7 @@ Worker processes share the work: large files are cut into parts.`,
 			return printTable(os.Stdout, stats)
 		},
 	}
-	cmd.Flags().IntVar(&o.workers, "workers", o.workers, "number of worker processes")
+	countFlag(cmd, &o.workers, "workers", 1, "number of worker processes")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/go-multiproc/multiproc/pipe"
 	"github.com/go-multiproc/multiproc/process"
 )
@@ -128,10 +130,16 @@ func methods(ctx context.Context, s *stage) error {
 
 var doNothing = process.Register(func(context.Context, struct{}) error { return nil })
 
+var methodsRounds = 20
+
+func methodsFlags(cmd *cobra.Command) {
+	countFlag(cmd, &methodsRounds, "rounds", 1, "how many starts of each method to time")
+}
+
 // compareStarts measures how long a child takes that does nothing, from Start to the end of Join. With forkserver it was
 // executed before, in the background.
 func compareStarts(ctx context.Context, s *stage) error {
-	const rounds = 20
+	rounds := methodsRounds
 	methods := []process.Method{process.Spawn, process.Fork, process.ForkServer}
 	times := make(map[process.Method][]time.Duration)
 	for range rounds {

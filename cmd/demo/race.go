@@ -5,122 +5,191 @@ import (
 	"runtime"
 	"slices"
 
+	"github.com/spf13/cobra"
+
 	"github.com/go-multiproc/multiproc/array"
 	"github.com/go-multiproc/multiproc/process"
+	"github.com/go-multiproc/multiproc/psync"
 	"github.com/go-multiproc/multiproc/value"
 )
 
-// sums are shared: the child gets the same memory, not a copy.
-type sums struct {
-	Total   *value.Value[int64]
-	Numbers *array.Array[int64]
+// A sum is what two processes add to: the same memory for both, not a copy.
+type sum struct {
+	Times int
+	Total *value.Value[int64]
+	Both  *psync.Barrier // are there: one shall not be done before the other has begun
 }
 
-// Four ways to add 1 a hundred times. The first is wrong.
+// A board is the same with several numbers.
+type board struct {
+	Times   int
+	Numbers *array.Array[int64]
+	Both    *psync.Barrier
+}
+
+// The wrong way to add 1: load, think a little, store. What the other process added meanwhile is lost.
 var (
-	addUnlocked = process.Register(func(_ context.Context, a sums) error {
-		for range 100 {
-			addSlowly(a)
-		}
-		return nil
+	addSlowly = process.Register(func(ctx context.Context, t sum) error {
+		return repeat(ctx, t.Times, t.Both, func() error {
+			n := t.Total.Load()
+			think()
+			t.Total.Store(n + 1)
+			return nil
+		})
 	})
-	addLocked = process.Register(func(ctx context.Context, a sums) error {
-		for range 100 {
-			if err := a.Total.Mutex().Lock(ctx); err != nil {
-				return err
+	addSlowlyToEach = process.Register(func(ctx context.Context, b board) error {
+		return repeat(ctx, b.Times, b.Both, func() error {
+			numbers := slices.Clone(b.Numbers.Slice())
+			think()
+			for i, n := range numbers {
+				b.Numbers.Store(i, n+1)
 			}
-			addSlowly(a)
-			if err := a.Total.Mutex().Unlock(); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	addAtomically = process.Register(func(_ context.Context, a sums) error {
-		for range 100 {
-			value.Add(a.Total, 1)
-			for i := range a.Numbers.Len() {
-				array.Add(a.Numbers, i, 1)
-			}
-		}
-		return nil
-	})
-	addByUpdate = process.Register(func(ctx context.Context, a sums) error {
-		for range 100 {
-			if _, err := a.Total.Update(ctx, func(n int64) int64 { return n + 1 }); err != nil {
-				return err
-			}
-			err := a.Numbers.Do(ctx, func(numbers []int64) error {
-				for i := range numbers {
-					numbers[i]++
-				}
-				return nil
-			})
-			if err != nil {
-				return err
-			}
-		}
-		return nil
+			return nil
+		})
 	})
 )
 
-// addSlowly loads, thinks a little, and stores: what another process added meanwhile is lost.
-func addSlowly(a sums) {
-	total, numbers := a.Total.Load(), slices.Clone(a.Numbers.Slice())
-	for range 50 {
-		runtime.Gosched()
-	}
-	a.Total.Store(total + 1)
-	for i, n := range numbers {
-		a.Numbers.Store(i, n+1)
-	}
-}
+// The same under the lock that every value and array has.
+var (
+	addLocked = process.Register(func(ctx context.Context, t sum) error {
+		return repeat(ctx, t.Times, t.Both, func() error {
+			if err := t.Total.Mutex().Lock(ctx); err != nil {
+				return err
+			}
+			n := t.Total.Load()
+			think()
+			t.Total.Store(n + 1)
+			return t.Total.Mutex().Unlock()
+		})
+	})
+	addLockedToEach = process.Register(func(ctx context.Context, b board) error {
+		return repeat(ctx, b.Times, b.Both, func() error {
+			return b.Numbers.Do(ctx, func(numbers []int64) error { // holds it meanwhile
+				for i, n := range numbers {
+					think()
+					numbers[i] = n + 1
+				}
+				return nil
+			})
+		})
+	})
+)
 
-// race lets two processes at a time add to the same numbers.
-func race(ctx context.Context, s *stage) error {
-	total, numbers, err := addByTwo(ctx, addUnlocked)
-	if err != nil {
+// In one step each, without a lock.
+var (
+	addAtomically = process.Register(func(ctx context.Context, t sum) error {
+		return repeat(ctx, t.Times, t.Both, func() error { value.Add(t.Total, 1); return nil })
+	})
+	addAtomicallyToEach = process.Register(func(ctx context.Context, b board) error {
+		return repeat(ctx, b.Times, b.Both, func() error {
+			for i := range b.Numbers.Len() {
+				array.Add(b.Numbers, i, 1)
+			}
+			return nil
+		})
+	})
+)
+
+// By a function of the old value, for what is more than an addition.
+var addByUpdate = process.Register(func(ctx context.Context, t sum) error {
+	return repeat(ctx, t.Times, t.Both, func() error {
+		_, err := t.Total.Update(ctx, func(n int64) int64 { return n + 1 })
+		return err
+	})
+})
+
+func repeat(ctx context.Context, times int, both *psync.Barrier, f func() error) error {
+	if _, err := both.Wait(ctx); err != nil {
 		return err
 	}
-	// Luck may have it that nothing was lost, so there is nothing certain to check but this.
-	s.check(total >= 1 && total <= 200, "without a lock: %d and %v of 200 and [200 300 400], it varies from run to run", total, numbers)
-
-	for _, way := range []struct {
-		name string
-		add  *process.Func[sums]
-	}{
-		{"with a lock", addLocked},
-		{"with Add", addAtomically},
-		{"with Update and Do", addByUpdate},
-	} {
-		total, numbers, err := addByTwo(ctx, way.add)
-		if err != nil {
+	for range times {
+		if err := f(); err != nil {
 			return err
 		}
-		s.check(total == 200 && slices.Equal(numbers, []int64{200, 300, 400}), "%s: %d and %v", way.name, total, numbers)
 	}
 	return nil
 }
 
-func addByTwo(ctx context.Context, add *process.Func[sums]) (int64, []int64, error) {
+func think() {
+	for range 200 {
+		runtime.Gosched()
+	}
+}
+
+var raceTimes = 100
+
+func raceFlags(cmd *cobra.Command) {
+	countFlag(cmd, &raceTimes, "times", 1, "how often each process adds 1")
+}
+
+// race lets two processes add to one number, and two more to each of several.
+func race(ctx context.Context, s *stage) error {
+	want, wantEach := int64(2*raceTimes), []int64{int64(2 * raceTimes), int64(2*raceTimes) + 100, int64(2*raceTimes) + 200}
+	for _, way := range []struct {
+		name   string
+		add    *process.Func[sum]
+		toEach *process.Func[board]
+	}{
+		{"without a lock", addSlowly, addSlowlyToEach},
+		{"with a lock", addLocked, addLockedToEach},
+		{"with Add", addAtomically, addAtomicallyToEach},
+		{"with Update", addByUpdate, nil},
+	} {
+		total, err := addByTwo(ctx, way.add)
+		if err != nil {
+			return err
+		}
+		var numbers []int64
+		if way.toEach != nil {
+			if numbers, err = addToEachByTwo(ctx, way.toEach); err != nil {
+				return err
+			}
+		}
+		switch {
+		case way.add == addSlowly:
+			// Luck may have it that nothing was lost, so there is nothing certain to check but this.
+			s.check(total > 0 && total <= want && numbers[0] > 0, "%s: %d and %v of %d and %v, it varies from run to run", way.name, total, numbers, want, wantEach)
+		case way.toEach == nil:
+			s.check(total == want, "%s: %d", way.name, total)
+		default:
+			s.check(total == want && slices.Equal(numbers, wantEach), "%s: %d and %v", way.name, total, numbers)
+		}
+	}
+	return nil
+}
+
+func addByTwo(ctx context.Context, add *process.Func[sum]) (int64, error) {
 	total, err := value.New[int64](0)
 	if err != nil {
-		return 0, nil, err
+		return 0, err
 	}
 	defer total.Close()
+	both, err := psync.NewBarrier(2)
+	if err != nil {
+		return 0, err
+	}
+	defer both.Close()
+	t := sum{raceTimes, total, both}
+	if err := runAll(ctx, process.New(add, t), process.New(add, t)); err != nil {
+		return 0, err
+	}
+	return total.Load(), nil
+}
+
+func addToEachByTwo(ctx context.Context, add *process.Func[board]) ([]int64, error) {
 	numbers, err := array.Of[int64](0, 100, 200)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
 	defer numbers.Close()
-
-	a, b := process.New(add, sums{total, numbers}), process.New(add, sums{total, numbers})
-	if err := startAll(a, b); err != nil {
-		return 0, nil, err
+	both, err := psync.NewBarrier(2)
+	if err != nil {
+		return nil, err
 	}
-	if err := joinAll(ctx, a, b); err != nil {
-		return 0, nil, err
+	defer both.Close()
+	b := board{raceTimes, numbers, both}
+	if err := runAll(ctx, process.New(add, b), process.New(add, b)); err != nil {
+		return nil, err
 	}
-	result, err := numbers.Snapshot(ctx)
-	return total.Load(), result, err
+	return numbers.Snapshot(ctx)
 }

@@ -22,7 +22,7 @@ const (
 
 func serveCommand() *cobra.Command {
 	var mode, address string
-	var workers int
+	workers := max(2, process.CPUCount())
 	var check bool
 	cmd := &cobra.Command{
 		Use:   "serve",
@@ -41,9 +41,6 @@ Ctrl-C ends it in good order, and a second one at once.`,
 			}
 			if waysToServe[mode] == nil {
 				return &usageError{fmt.Errorf("--mode is %q; it has to be goroutine, process or prefork", mode)}
-			}
-			if workers < 1 {
-				return &usageError{fmt.Errorf("--workers is %d; at least 1 is needed", workers)}
 			}
 			return nil
 		},
@@ -86,8 +83,9 @@ Ctrl-C ends it in good order, and a second one at once.`,
 		},
 	}
 	cmd.Flags().StringVar(&mode, "mode", "prefork", "goroutine, process or prefork")
+	cmd.RegisterFlagCompletionFunc("mode", cobra.FixedCompletions([]string{"goroutine", "process", "prefork"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().StringVar(&address, "address", serverAddress, "where to listen")
-	cmd.Flags().IntVar(&workers, "workers", max(2, process.CPUCount()), "number of worker processes")
+	countFlag(cmd, &workers, "workers", 1, "number of worker processes")
 	cmd.Flags().BoolVar(&check, "check", false, "serve some clients of its own in each mode, and check what they get")
 	return cmd
 }

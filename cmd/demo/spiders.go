@@ -10,15 +10,20 @@ import (
 	"sync"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/go-multiproc/multiproc/process"
 	"github.com/go-multiproc/multiproc/psync"
 )
 
-const (
-	spiderCount = 10
-	pagesEach   = 3
-	atOnce      = 3 // how many may fetch at a time
-)
+const pagesEach = 3
+
+var spiderCount, atOnce = 10, 3
+
+func spidersFlags(cmd *cobra.Command) {
+	countFlag(cmd, &spiderCount, "spiders", 1, "how many processes fetch")
+	countFlag(cmd, &atOnce, "at-once", 1, "how many of them may at a time")
+}
 
 // spider is what a fetcher is given: where, what, and how many may fetch at a time.
 type spider struct {
@@ -86,6 +91,7 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // spiders lets ten processes fetch pages from one server, three at a time.
 func spiders(ctx context.Context, s *stage) error {
+	atOnce = min(atOnce, spiderCount) // there are never more
 	permits, err := psync.NewSemaphore(atOnce)
 	if err != nil {
 		return err
@@ -99,10 +105,7 @@ func spiders(ctx context.Context, s *stage) error {
 	for i := range fetchers {
 		fetchers[i] = process.New(crawl, spider{server.URL, permits})
 	}
-	if err := startAll(fetchers...); err != nil {
-		return err
-	}
-	if err := joinAll(ctx, fetchers...); err != nil {
+	if err := runAll(ctx, fetchers...); err != nil {
 		return err
 	}
 	visited.mu.Lock()

@@ -71,6 +71,14 @@ func startAll(ps ...*process.Process) error {
 	return nil
 }
 
+// runAll starts the processes side by side, and waits until all of them have ended.
+func runAll(ctx context.Context, ps ...*process.Process) error {
+	if err := startAll(ps...); err != nil {
+		return err
+	}
+	return joinAll(ctx, ps...)
+}
+
 // joinAll waits until all of them have ended. Its error tells of all that failed.
 func joinAll(ctx context.Context, ps ...*process.Process) error {
 	var errs []error

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/spf13/cobra"
+
 	"github.com/go-multiproc/multiproc/pipe"
 	"github.com/go-multiproc/multiproc/process"
 )
@@ -14,13 +16,19 @@ var introduce = process.Register(func(_ context.Context, reply *pipe.Conn) error
 	return reply.Send(process.Current())
 })
 
+var startChildren = process.CPUCount()
+
+func startFlags(cmd *cobra.Command) {
+	countFlag(cmd, &startChildren, "children", 1, "how many; one per CPU unless said otherwise")
+}
+
 // start starts one process per CPU and lets each of them introduce itself.
 func start(ctx context.Context, s *stage) error {
 	s.say("I am process %d, and may use %d CPUs", os.Getpid(), process.CPUCount())
 
 	var children []*process.Process
 	var replies []*pipe.Conn
-	for i := range process.CPUCount() {
+	for i := range startChildren {
 		r, w, err := pipe.NewOneWay()
 		if err != nil {
 			return err
@@ -48,6 +56,6 @@ func start(ctx context.Context, s *stage) error {
 			right++
 		}
 	}
-	s.check(right == process.CPUCount(), "%d of %d children say their own pid, ours as their parent's, and their name", right, process.CPUCount())
+	s.check(right == startChildren, "%d of %d children say their own pid, ours as their parent's, and their name", right, startChildren)
 	return nil
 }

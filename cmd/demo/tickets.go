@@ -11,12 +11,19 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/spf13/cobra"
+
 	"github.com/go-multiproc/multiproc/array"
 	"github.com/go-multiproc/multiproc/process"
 	"github.com/go-multiproc/multiproc/psync"
 )
 
-const tickets = 40
+var tickets, sellers = 40, 10
+
+func ticketsFlags(cmd *cobra.Command) {
+	countFlag(cmd, &tickets, "tickets", 1, "how many are for sale")
+	countFlag(cmd, &sellers, "sellers", 1, "how many processes sell them")
+}
 
 // counter is where tickets are sold: the file says how many are left, and one of the two
 // locks, or none, lets one seller at a time at it.
@@ -24,6 +31,7 @@ type counter struct {
 	Path     string
 	RMutex   *psync.RMutex
 	FileLock *psync.FileLock
+	Open     *psync.Barrier      // all sellers are there
 	Sold     *array.Array[int64] // how often each ticket was sold
 }
 
@@ -33,6 +41,9 @@ type wrongCounter struct{ Mu *sync.Mutex }
 var sellWrongly = process.Register(func(context.Context, wrongCounter) error { return nil })
 
 var sell = process.Register(func(ctx context.Context, c counter) error {
+	if _, err := c.Open.Wait(ctx); err != nil {
+		return err
+	}
 	for {
 		sold, err := c.sellOne(ctx)
 		if err != nil || !sold {
@@ -129,14 +140,16 @@ func sellTickets(ctx context.Context, s *stage) error {
 			return err
 		}
 		defer sold.Close()
-		sellers := make([]*process.Process, 10)
-		for i := range sellers {
-			sellers[i] = process.New(sell, counter{path, way.mu, way.fileLock, sold})
-		}
-		if err := startAll(sellers...); err != nil {
+		open, err := psync.NewBarrier(sellers)
+		if err != nil {
 			return err
 		}
-		if err := joinAll(ctx, sellers...); err != nil {
+		defer open.Close()
+		var selling []*process.Process
+		for range sellers {
+			selling = append(selling, process.New(sell, counter{path, way.mu, way.fileLock, open, sold}))
+		}
+		if err := runAll(ctx, selling...); err != nil {
 			return err
 		}
 		once, twice := 0, 0
