@@ -27,6 +27,8 @@ type form struct {
 	text    string // what Open compares
 	size    int    // fixed: bytes
 	padding []layout.Span
+	plan    *codec.Plan // cbor: how its values are read; nil: the codec has none
+	plain   bool        // cbor: and written, since nothing in them can be refused
 }
 
 // formOf never fails: what a message cannot be made of, Put refuses, and says where in
@@ -39,7 +41,9 @@ func formOf[T any]() form {
 	if lt, err := layout.Of(t); err == nil {
 		return form{face: fixed, text: lt.Text, size: lt.Size, padding: lt.Padding}
 	}
-	return form{face: cbor, text: "cbor " + shape(t, 8)}
+	f := form{face: cbor, text: "cbor " + shape(t, 8), plan: codec.PlanOf(t)}
+	f.plain = f.plan != nil && handover.Plain(t)
+	return f
 }
 
 // shape describes what values of a type look like in CBOR, as far as that is for two
@@ -82,14 +86,21 @@ func shape(t reflect.Type, depth int) string {
 	return t.Kind().String()
 }
 
-// encode is v as CBOR. Handles cannot be in it: who takes a message may be nobody, and
-// nothing would close them.
-func encode[T any](v T) ([]byte, error) {
-	m, err := handover.Marshal(v, "v", handover.NoHandles("be put in a queue"))
-	if err != nil {
-		return nil, fmt.Errorf("queue: %w", err)
+// encode appends *v to b, as CBOR. Handles cannot be in it: who takes a message may be
+// nobody, and nothing would close them.
+func encode[T any](b []byte, f *form, v *T) ([]byte, error) {
+	if f.plain {
+		b, err := codec.AppendPlanned(b, f.plan, v)
+		if err != nil {
+			err = fmt.Errorf("queue: %w", err)
+		}
+		return b, err
 	}
-	b := m.Data
+	m, err := handover.Marshal(*v, "v", handover.NoHandles("be put in a queue"))
+	if err != nil {
+		return b, fmt.Errorf("queue: %w", err)
+	}
+	b = append(b, m.Data...)
 	m.Sent()
 	return b, nil
 }
@@ -105,19 +116,11 @@ func decode[T any](f *form, b []byte, p *T) error {
 		}
 		copy(cell.Bytes(p), b)
 	default:
-		if err := codec.Unmarshal(b, p); err != nil {
+		if err := codec.UnmarshalPlanned(b, f.plan, p); err != nil {
 			return fmt.Errorf("queue: the message that was taken cannot be decoded: %w", err)
 		}
 	}
 	return nil
-}
-
-// decoded is decode's result. What it decodes into is on the heap, for CBOR; callers keep
-// theirs off it.
-func decoded[T any](f *form, b []byte) (T, error) {
-	var v T
-	err := decode(f, b, &v)
-	return v, err
 }
 
 func wrongSize(is, want int) error {

@@ -13,7 +13,8 @@ import (
 )
 
 // getNow takes a message if there is one, into dst, whose length it must have; or, if
-// dst is nil, into memory of its own.
+// that is 0, into the room behind it, and if there is not enough of it, into memory of its
+// own.
 func (q *core) getNow(ctx context.Context, dst []byte) ([]byte, bool, error) {
 	if err := q.consumers.Lock(ctx, lock.Scoped); err != nil {
 		return nil, false, explain(err)
@@ -65,10 +66,15 @@ func (q *core) getLocked(dst []byte) ([]byte, bool, error) {
 	var size error
 	if got {
 		rec := rd.Message()
-		if dst == nil {
-			dst = make([]byte, rec.Len())
-		} else if len(dst) != rec.Len() {
-			size = wrongSize(rec.Len(), len(dst))
+		switch n := rec.Len(); {
+		case len(dst) > 0:
+			if len(dst) != n {
+				size = wrongSize(n, len(dst))
+			}
+		case n > 0 && n <= cap(dst):
+			dst = dst[:n]
+		default:
+			dst = make([]byte, n)
 		}
 		mem.Copy(dst, q.r.Payload(rec))
 		crash.At("queue.get.copied")

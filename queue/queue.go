@@ -141,11 +141,16 @@ func (q *Queue[T]) Put(ctx context.Context, v T) error {
 	case fixed:
 		return c.put(ctx, cell.Wipe(cell.Bytes(&v), q.form.padding))
 	}
-	b, err := encode(v)
-	if err != nil {
+	return q.putEncoded(ctx, &v)
+}
+
+func (q *Queue[T]) putEncoded(ctx context.Context, v *T) (err error) {
+	b := buffers.Get().(*[]byte)
+	defer keepBuffer(b)
+	if *b, err = encode((*b)[:0], &q.form, v); err != nil {
 		return err
 	}
-	return c.put(ctx, b)
+	return q.core.put(ctx, *b)
 }
 
 // TryPut is Put without waiting. It reports false if there is no room.
@@ -157,11 +162,13 @@ func (q *Queue[T]) TryPut(v T) (bool, error) {
 	case fixed:
 		return c.tryPut(cell.Wipe(cell.Bytes(&v), q.form.padding))
 	}
-	b, err := encode(v)
-	if err != nil {
+	b := buffers.Get().(*[]byte)
+	defer keepBuffer(b)
+	var err error
+	if *b, err = encode((*b)[:0], &q.form, &v); err != nil {
 		return false, err
 	}
-	return c.tryPut(b)
+	return c.tryPut(*b)
 }
 
 // batch is how many messages PutMany puts in one step, at most.
@@ -176,9 +183,11 @@ func (q *Queue[T]) PutMany(ctx context.Context, v []T) (n int, err error) {
 		return 0, err
 	}
 	var bs [batch][]byte
+	all := buffers.Get().(*[]byte)
+	defer keepBuffer(all)
 	for n < len(v) {
 		part := v[n:min(n+batch, len(v))]
-		if err := q.encodeAll(bs[:len(part)], part); err != nil {
+		if err := q.encodeAll(all, bs[:len(part)], part); err != nil {
 			return n, err
 		}
 		done := 0
@@ -201,7 +210,9 @@ func (q *Queue[T]) PutMany(ctx context.Context, v []T) (n int, err error) {
 	return n, nil
 }
 
-func (q *Queue[T]) encodeAll(bs [][]byte, v []T) (err error) {
+// encodeAll sets bs to the messages of v. all is room for some of them.
+func (q *Queue[T]) encodeAll(all *[]byte, bs [][]byte, v []T) (err error) {
+	*all = (*all)[:0]
 	for i := range v {
 		switch q.form.face {
 		case raw:
@@ -212,9 +223,12 @@ func (q *Queue[T]) encodeAll(bs [][]byte, v []T) (err error) {
 				bs[i] = cell.Wipe(cell.Bytes(&own), q.form.padding)
 			}
 		default:
-			if bs[i], err = encode(v[i]); err != nil {
+			from := len(*all)
+			if *all, err = encode(*all, &q.form, &v[i]); err != nil {
 				return err
 			}
+			// What it was, if it had to grow, stays what it is.
+			bs[i] = (*all)[from:len(*all):len(*all)]
 		}
 	}
 	return nil
@@ -240,11 +254,17 @@ func (q *Queue[T]) Get(ctx context.Context) (T, error) {
 		_, err := c.get(ctx, cell.Bytes(&v))
 		return v, err
 	}
-	b, err := c.get(ctx, nil)
-	if err != nil {
-		return v, err
+	err := q.getEncoded(ctx, &v)
+	return v, err
+}
+
+func (q *Queue[T]) getEncoded(ctx context.Context, v *T) (err error) {
+	b := buffers.Get().(*[]byte)
+	defer keepBuffer(b)
+	if *b, err = q.core.get(ctx, (*b)[:0]); err != nil {
+		return err
 	}
-	return decoded[T](&q.form, b)
+	return decode(&q.form, *b, v)
 }
 
 // TryGet is Get without waiting. It reports false if there is no message.
@@ -254,18 +274,33 @@ func (q *Queue[T]) TryGet() (v T, ok bool, err error) {
 		_, ok, err := c.tryGet(cell.Bytes(&v))
 		return v, ok, err
 	}
-	b, ok, err := c.tryGet(nil)
-	if !ok || err != nil {
+	if q.form.face == raw {
+		b, ok, err := c.tryGet(nil)
+		if ok && err == nil {
+			*bytesOf(&v) = b
+		}
+		return v, ok, err
+	}
+	b := buffers.Get().(*[]byte)
+	defer keepBuffer(b)
+	if *b, ok, err = c.tryGet((*b)[:0]); !ok || err != nil {
 		return v, false, err
 	}
-	if v, err = decoded[T](&q.form, b); err != nil {
+	if err = decode(&q.form, *b, &v); err != nil {
 		return v, false, err
 	}
 	return v, true, nil
 }
 
-// buffers are for messages on their way to be decoded.
+// buffers are for messages on their way to be decoded, or encoded.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+func keepBuffer(b *[]byte) {
+	if cap(*b) > 1<<20 {
+		*b = nil
+	}
+	buffers.Put(b)
+}
 
 // GetMany is Get for up to len(buf) messages, at a lower price: it waits for one, and takes
 // those that are there with it. It returns how many there are in buf. Of a Queue[[]byte], it
@@ -307,7 +342,7 @@ func (q *Queue[T]) getMany(ctx context.Context, buf []T) (int, error) {
 	}
 	// Decoding takes longer than copying, and others wait for the lock.
 	all := buffers.Get().(*[]byte)
-	defer buffers.Put(all)
+	defer keepBuffer(all)
 	*all = (*all)[:0]
 	var ends []int
 	n, err := c.getMany(ctx, len(buf), func(i int, payload []byte) error {
@@ -321,9 +356,6 @@ func (q *Queue[T]) getMany(ctx context.Context, buf []T) (int, error) {
 			return i, err
 		}
 		from = ends[i]
-	}
-	if cap(*all) > 1<<20 {
-		*all = nil
 	}
 	return n, err
 }

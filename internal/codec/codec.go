@@ -23,6 +23,8 @@
 //   - encoding.TextMarshaler is honoured after encoding.BinaryMarshaler, so that netip.Addr, url.URL, big.Float and their like cross.
 //   - Struct fields match by exact name; unknown ones are skipped and missing ones stay zero.
 //
+// Types that are made of plain parts are written and read by a [Plan], without the library and to the same bytes.
+//
 // Values that contain handles, or that may contain themselves, need package handover: this package follows pointers and would
 // follow a cycle for ever.
 package codec
@@ -87,11 +89,33 @@ func must[T any](mode T, err error) T {
 // Marshal returns v as one CBOR item. chan, func, complex and unsafe.Pointer are an error; a value that contains itself must not
 // be given (see the package documentation).
 func Marshal(v any) ([]byte, error) {
+	if p := planFor(v); p != nil {
+		return p.marshal(v)
+	}
 	return enc.Marshal(v)
+}
+
+// planFor is the plan of what v holds or points to, if there is one.
+func planFor(v any) *Plan {
+	t := reflect.TypeOf(v)
+	if t == nil {
+		return nil
+	}
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return PlanOf(t)
 }
 
 // Append appends v as one CBOR item to dst and returns the extended slice. On error it returns dst as it was given.
 func Append(dst []byte, v any) ([]byte, error) {
+	if p := planFor(v); p != nil {
+		b, err := p.appendAny(dst, v)
+		if err != nil {
+			return dst, err
+		}
+		return b, nil
+	}
 	buf := bytes.NewBuffer(dst)
 	if err := enc.MarshalToBuffer(v, buf); err != nil {
 		return dst, err
@@ -102,6 +126,15 @@ func Append(dst []byte, v any) ([]byte, error) {
 // Encode appends v as one CBOR item to buf. On error buf is as it was.
 func Encode(buf *bytes.Buffer, v any) error {
 	n := buf.Len()
+	if p := planFor(v); p != nil {
+		// It may grow, and is not to be copied for that.
+		b, err := p.appendAny(buf.Bytes(), v)
+		if err != nil {
+			b = b[:n]
+		}
+		*buf = *bytes.NewBuffer(b)
+		return err
+	}
 	err := enc.MarshalToBuffer(v, buf)
 	if err != nil {
 		buf.Truncate(n)
@@ -119,14 +152,34 @@ func MarshalKey(v any) ([]byte, error) {
 // Unmarshal decodes b, which must be exactly one CBOR item, into *p. What *p held before is replaced and not merged into, so that no
 // slice or map of an earlier message is written to. Bytes that end early are io.ErrUnexpectedEOF. On error *p is undefined.
 func Unmarshal(b []byte, p any) error {
+	if rest, ok := read(b, p); ok && len(rest) == 0 {
+		return nil
+	}
 	if err := prepare(b, p); err != nil {
 		return err
 	}
 	return endEarly(dec.Unmarshal(b, p))
 }
 
+// read is UnmarshalFirst where there is a plan for it, and the message is as that expects it. If it is not, *p is undefined.
+func read(b []byte, p any) (rest []byte, ok bool) {
+	v := reflect.ValueOf(p)
+	if v.Kind() != reflect.Pointer || v.IsNil() {
+		return b, false
+	}
+	plan := PlanOf(v.Type().Elem())
+	if plan == nil {
+		return b, false
+	}
+	v.Elem().SetZero()
+	return plan.read(b, v.UnsafePointer(), 0, 0)
+}
+
 // UnmarshalFirst decodes the first CBOR item of b into *p, as Unmarshal does, and returns the bytes that follow it.
 func UnmarshalFirst(b []byte, p any) (rest []byte, err error) {
+	if rest, ok := read(b, p); ok {
+		return rest, nil
+	}
 	if err := prepare(b, p); err != nil {
 		return b, err
 	}

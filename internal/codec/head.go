@@ -28,6 +28,12 @@ func (m Major) String() string {
 }
 
 const (
+	falseItem   = 0xf4
+	trueItem    = 0xf5
+	float32Head = 0xfa
+	float64Head = 0xfb
+	timeTag     = 0xc0
+	longTag     = 0xd9 // and above: one with a number beyond 255
 	null        = 0xf6
 	undefined   = 0xf7
 	indefinite  = 31
@@ -80,32 +86,95 @@ func ReadHead(b []byte) (Head, error) {
 	return Head{}, fmt.Errorf("codec: %#x does not begin any CBOR item", b[0])
 }
 
+// appendHead appends to b the shortest head of a definite item.
+func appendHead(b []byte, m Major, arg uint64) []byte {
+	if arg < 24 {
+		return append(b, byte(m)<<5|byte(arg))
+	}
+	return appendLongHead(b, m, arg)
+}
+
+func appendLongHead(b []byte, m Major, arg uint64) []byte {
+	t := byte(m) << 5
+	switch {
+	case arg <= 0xff:
+		return append(b, t|24, byte(arg))
+	case arg <= 0xffff:
+		return append(b, t|25, byte(arg>>8), byte(arg))
+	case arg <= 0xffffffff:
+		return binary.BigEndian.AppendUint32(append(b, t|26), uint32(arg))
+	}
+	return binary.BigEndian.AppendUint64(append(b, t|27), arg)
+}
+
+func appendInt(b []byte, n int64) []byte {
+	if n >= 0 {
+		return appendHead(b, Uint, uint64(n))
+	}
+	return appendHead(b, Nint, uint64(-1-n))
+}
+
+func appendBool(b []byte, v bool) []byte {
+	if v {
+		return append(b, trueItem)
+	}
+	return append(b, falseItem)
+}
+
+// readArg reads the head of a definite item of type m.
+func readArg(b []byte, m Major) (arg uint64, rest []byte, ok bool) {
+	if len(b) == 0 || Major(b[0]>>5) != m {
+		return 0, b, false
+	}
+	if arg = uint64(b[0] & 31); arg < 24 {
+		return arg, b[1:], true
+	}
+	return readLongArg(b)
+}
+
+func readLongArg(b []byte) (arg uint64, rest []byte, ok bool) {
+	h, err := ReadHead(b)
+	if err != nil || h.Indefinite {
+		return 0, b, false
+	}
+	return h.Arg, b[h.Size:], true
+}
+
+// readInt reads an integer that an int64 can hold.
+func readInt(b []byte) (n int64, rest []byte, ok bool) {
+	if len(b) == 0 {
+		return 0, b, false
+	}
+	if c := b[0]; c < 24 {
+		return int64(c), b[1:], true
+	}
+	m := Major(b[0] >> 5)
+	arg, rest, ok := readArg(b, m)
+	if !ok || m > Nint || arg > math.MaxInt64 {
+		return 0, b, false
+	}
+	if m == Nint {
+		return -1 - int64(arg), rest, true
+	}
+	return int64(arg), rest, true
+}
+
+// readString reads a definite string of type m.
+func readString(b []byte, m Major) (s, rest []byte, ok bool) {
+	n, rest, ok := readArg(b, m)
+	if !ok || n > uint64(len(rest)) {
+		return nil, b, false
+	}
+	return rest[:n], rest[n:], true
+}
+
 // WriteHead appends to buf the shortest head of a definite item.
 func WriteHead(buf *bytes.Buffer, m Major, arg uint64) {
-	var b [9]byte
-	b[0] = byte(m) << 5
-	n := 1
-	switch {
-	case arg < 24:
-		b[0] |= byte(arg)
-	case arg <= 0xff:
-		b[0] |= 24
-		b[1] = byte(arg)
-		n = 2
-	case arg <= 0xffff:
-		b[0] |= 25
-		binary.BigEndian.PutUint16(b[1:], uint16(arg))
-		n = 3
-	case arg <= 0xffffffff:
-		b[0] |= 26
-		binary.BigEndian.PutUint32(b[1:], uint32(arg))
-		n = 5
-	default:
-		b[0] |= 27
-		binary.BigEndian.PutUint64(b[1:], arg)
-		n = 9
+	if arg < 24 {
+		buf.WriteByte(byte(m)<<5 | byte(arg))
+		return
 	}
-	buf.Write(b[:n])
+	buf.Write(appendLongHead(buf.AvailableBuffer(), m, arg))
 }
 
 // WriteNull appends null to buf.
@@ -116,9 +185,9 @@ func WriteNull(buf *bytes.Buffer) {
 // WriteBool appends b to buf.
 func WriteBool(buf *bytes.Buffer, b bool) {
 	if b {
-		buf.WriteByte(0xf5)
+		buf.WriteByte(trueItem)
 	} else {
-		buf.WriteByte(0xf4)
+		buf.WriteByte(falseItem)
 	}
 }
 
@@ -133,14 +202,14 @@ func WriteInt(buf *bytes.Buffer, n int64) {
 
 // WriteFloat32 appends f to buf, in its width and with its bits.
 func WriteFloat32(buf *bytes.Buffer, f float32) {
-	b := [5]byte{byte(Simple)<<5 | 26}
+	b := [5]byte{float32Head}
 	binary.BigEndian.PutUint32(b[1:], math.Float32bits(f))
 	buf.Write(b[:])
 }
 
 // WriteFloat64 appends f to buf, in its width and with its bits.
 func WriteFloat64(buf *bytes.Buffer, f float64) {
-	b := [9]byte{byte(Simple)<<5 | 27}
+	b := [9]byte{float64Head}
 	binary.BigEndian.PutUint64(b[1:], math.Float64bits(f))
 	buf.Write(b[:])
 }

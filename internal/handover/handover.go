@@ -142,6 +142,9 @@ func Marshal(v any, root string, opts ...Option) (*Message, error) {
 	return m, nil
 }
 
+// Plain reports whether package codec alone does for values of type t: every one of them can cross, and is what it is without a walk.
+func Plain(t reflect.Type) bool { return !planOf(t).enc }
+
 // Unmarshal fills *p with what data and fds describe, replacing what was there. It owns fds from the call on: those that a handle
 // claims are that handle's, and the rest are closed. On error all of them are, and *p is zero. Bytes that end early are
 // io.ErrUnexpectedEOF.

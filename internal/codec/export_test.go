@@ -1,0 +1,18 @@
+package codec
+
+// The library without the plans, in the same configuration.
+
+func LibraryMarshal(v any) ([]byte, error) { return enc.Marshal(v) }
+
+func LibraryUnmarshal(b []byte, p any) error {
+	if err := prepare(b, p); err != nil {
+		return err
+	}
+	return dec.Unmarshal(b, p)
+}
+
+// Planned reports whether p reads b without the library.
+func (p *Plan) Planned(b []byte, v any) bool {
+	rest, ok := read(b, v)
+	return p.pure && ok && len(rest) == 0
+}
