@@ -6,6 +6,7 @@ FUZZPKG  ?= ./...
 EXPLORE  ?= # -short for the small models only
 KILLS    ?= 10000
 SEED     ?=
+BENCH    ?= # -only lock,queue for some of it; see bench/main.go
 
 .DEFAULT_GOAL := help
 
@@ -43,8 +44,12 @@ many: ## start 2,000 children one by one and 200 at once, by each method, and lo
 	PROCESS_TEST_MANY=1 go test -count=1 -v -run TestManyChildren ./process
 
 .PHONY: bench
-bench: ## measure beside Python's multiprocessing, os/exec and bare system calls
-	cd bench && go run .
+bench: ## measure beside Python, Redis and bare system calls, to bench/result.json (ten minutes); BENCH='-only queue'
+	cd bench && go run . $(BENCH)
+
+.PHONY: figures
+figures: ## write the tables and figures of docs/performance.md and the README from bench/result.json
+	cd bench && go run . -report ..
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (30s) each; FUZZPKG=./pipe for one package

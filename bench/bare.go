@@ -38,7 +38,8 @@ func bareRoundTrips(fd, n int) error {
 	return nil
 }
 
-func bareEcho(fd int) error {
+// bareEcho sends back frames of so many bytes.
+func bareEcho(fd, frame int) error {
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return err
 	}

@@ -64,7 +64,12 @@ var (
 	})
 	echoBare = process.Register(func(_ context.Context, f *os.File) error {
 		defer runtime.KeepAlive(f)
-		return bareEcho(int(f.Fd()))
+		return bareEcho(int(f.Fd()), frame)
+	})
+	// echoBareSmall is for messages of 8 bytes.
+	echoBareSmall = process.Register(func(_ context.Context, f *os.File) error {
+		defer runtime.KeepAlive(f)
+		return bareEcho(int(f.Fd()), 4+8)
 	})
 	echoParked = process.Register(func(ctx context.Context, conns []*pipe.Conn) error {
 		wire.NoSpin.Store(true)

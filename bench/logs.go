@@ -21,6 +21,7 @@ var (
 
 var logGroup = group{
 	name:        "logs",
+	rounds:      3,
 	experiments: logExperiments,
 	comparisons: []comparison{
 		{what: "demo logstats, 8 logs", ours: "logstats", against: "Python ProcessPoolExecutor", theirs: "python logstats", faster: 5},

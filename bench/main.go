@@ -7,7 +7,7 @@
 //	go run .                    everything, to result.json; about ten minutes
 //	go run . -only conn,start   some of it; -list names the groups
 //	go run . -rounds 3          faster, less certain
-//	go run . -report ../docs    no measurement: writes result.json's tables and figures to the documentation
+//	go run . -report ..         no measurement: writes the tables and figures of result.json to README and docs
 //
 // What needs python3 or redis-server is said to be not measured where they are not installed. The exit
 // code is 1 when a ratio that is asked for does not hold.
@@ -25,7 +25,7 @@ import (
 	"github.com/go-multiproc/multiproc/process"
 )
 
-var groups = []group{lockGroup, semaGroup, eventGroup, condGroup, valueGroup, connGroup, startGroup, queueGroup, poolGroup, managerGroup, logGroup}
+var groups = []group{lockGroup, semaGroup, eventGroup, condGroup, valueGroup, connGroup, startGroup, footprintGroup, queueGroup, poolGroup, managerGroup, latencyGroup, growthGroup, logGroup}
 
 func main() {
 	if bareChild() {
@@ -39,6 +39,7 @@ func run() int {
 	rounds := flag.Int("rounds", 7, "how often each measurement is made")
 	list := flag.Bool("list", false, "list the groups")
 	file := flag.String("json", "", "file of the result (default: result.json, and none with -only)")
+	root := flag.String("report", "", "measure nothing, but write the result to the pages of the repository in this directory")
 	flag.StringVar(&logDir, "logs", "", "directory in which the generated logs are kept (default: a temporary one)")
 	flag.Int64Var(&logSize, "logsize", logSize, "bytes of each of the eight logs")
 	flag.Parse()
@@ -50,6 +51,17 @@ func run() int {
 	}
 	if *file == "" && *only == "" {
 		*file = "result.json"
+	}
+	if *root != "" {
+		r, err := loadResult(*file)
+		if err == nil {
+			err = report(r, *root)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return 0
 	}
 	chosen, err := choose(*only)
 	if err != nil {

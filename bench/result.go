@@ -81,12 +81,20 @@ func (r *Result) holds() bool {
 	})
 }
 
+// group returns the result of the group with this name, or nil.
+func (r *Result) group(name string) *GroupResult {
+	for i := range r.Groups {
+		if r.Groups[i].Name == name {
+			return &r.Groups[i]
+		}
+	}
+	return nil
+}
+
 // samples returns those of a figure, or nil.
 func (r *Result) samples(group, figure string) []float64 {
-	for _, g := range r.Groups {
-		if g.Name == group {
-			return g.Samples[figure]
-		}
+	if g := r.group(group); g != nil {
+		return g.Samples[figure]
 	}
 	return nil
 }

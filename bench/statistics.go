@@ -19,7 +19,10 @@ func median(x []float64) float64 {
 
 // quantity prints a figure with its unit; "" is nanoseconds.
 func quantity(v float64, unit string) string {
-	if unit != "" {
+	switch {
+	case unit != "" && v >= 100:
+		return strconv.FormatFloat(v, 'f', 0, 64) + " " + unit
+	case unit != "":
 		return strconv.FormatFloat(v, 'g', 3, 64) + " " + unit
 	}
 	switch {

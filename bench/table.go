@@ -13,11 +13,15 @@ type shown struct{ what, here, beside, there, ratio, spread, asked, verdict stri
 func (r Row) shown() shown {
 	s := shown{what: r.What, here: quantity(r.HereMedian, r.Unit), beside: r.Beside, there: quantity(r.ThereMedian, r.Unit), verdict: r.Verdict}
 	faster := r.Faster > 0 || r.AtMost == 0 && r.Ratio < 0.5
+	than := "faster"
+	if r.Unit != "" {
+		than = "less"
+	}
 	switch {
 	case r.AtMost > 0:
 		s.asked = fmt.Sprintf("≤ %.3g ×", r.AtMost)
 	case r.Faster > 0:
-		s.asked = fmt.Sprintf("≥ %g × faster", r.Faster)
+		s.asked = fmt.Sprintf("≥ %g × %s", r.Faster, than)
 	}
 	switch {
 	case r.Verdict == NotMeasured:
@@ -28,7 +32,7 @@ func (r Row) shown() shown {
 			s.there = "–"
 		}
 	case faster:
-		s.ratio = fmt.Sprintf("%s × faster", times(1/r.Ratio))
+		s.ratio = fmt.Sprintf("%s × %s", times(1/r.Ratio), than)
 		s.spread = fmt.Sprintf("%s–%s", times(1/r.Most), times(1/r.Least))
 	default:
 		s.ratio = fmt.Sprintf("%s ×", times(r.Ratio))
@@ -87,7 +91,7 @@ func (r GroupResult) print(to io.Writer) {
 			if i == 0 || len(l.Points) > 0 && len(l.Points) != len(s.Lines[i-1].Points) {
 				var head strings.Builder
 				for _, p := range l.Points {
-					fmt.Fprintf(&head, "%g\t", p.X)
+					fmt.Fprintf(&head, "%s\t", s.label(p.X))
 				}
 				fmt.Fprintf(w, "\t%s\n", head.String())
 			}
