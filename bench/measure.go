@@ -128,18 +128,15 @@ func (r *GroupResult) compare(g group) {
 		row := Row{What: what, Here: c.ours, Beside: c.against, There: c.theirs, Unit: c.unit, AtMost: c.ask, Faster: c.faster}
 		ours, theirs := r.Samples[c.ours], r.Samples[c.theirs]
 		row.HereMedian, row.ThereMedian = median(ours), median(theirs)
-		ratios := make([]float64, min(len(ours), len(theirs)))
-		for i := range ratios {
-			ratios[i] = ours[i] / theirs[i]
-		}
+		all := ratios(ours, theirs)
 		switch {
-		case len(ratios) == 0:
+		case len(all) == 0:
 			row.Verdict, row.Why = NotMeasured, reasons()
 			if row.Why == "" {
 				row.Why = "there is no such figure"
 			}
 		default:
-			row.Ratio, row.Least, row.Most = median(ratios), slices.Min(ratios), slices.Max(ratios)
+			row.Ratio, row.Least, row.Most = median(all), slices.Min(all), slices.Max(all)
 			row.Verdict = verdict(row)
 		}
 		r.Rows = append(r.Rows, row)

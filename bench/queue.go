@@ -30,7 +30,7 @@ var queueGroup = group{
 		{what: "", ours: "queue hot", against: "Python SimpleQueue", theirs: "python round trip"},
 		{what: "round trip, both asleep", ours: "queue asleep", against: "bare futex ping-pong", theirs: "bare asleep", ask: 1.5},
 		{what: "8 bytes, 4 processes to 4", ours: "queue 4x4", against: "one to another", theirs: "queue bytes", ask: 2},
-		{what: "mean share of a producer", ours: "queue mean", against: "the least", theirs: "queue least", ask: 2},
+		{what: "mean share of a producer", ours: "queue mean", against: "the least", theirs: "queue least", ask: 2, unit: "messages"},
 	},
 }
 

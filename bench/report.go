@@ -116,8 +116,12 @@ func (r *Result) section(name, images string) (string, error) {
 // where says on what, when and how a result was measured.
 func (r *Result) where() string {
 	m := r.Machine
-	text := fmt.Sprintf("Measured on %s by `make bench` in %.0f minutes: %s, %d CPUs, %d GB of memory; %s; %s; %s; %s. Load average at the start: %.2f.",
-		r.Date.Format("2006-01-02"), r.Seconds/60, m.CPU, m.CPUs, (m.MemoryMB+512)/1024, m.Kernel, m.Go, orNone(m.Python, "Python"), orNone(shortVersion(m.Redis), "Redis"), m.LoadAtStart[0])
+	command := "make bench"
+	if r.Command != "go run ." {
+		command = r.Command // of some groups, or with other settings
+	}
+	text := fmt.Sprintf("Measured on %s by `%s` in %.0f minutes: %s, %d CPUs, %d GB of memory; %s; %s; %s; %s. Load average at the start: %.2f.",
+		r.Date.Format("2006-01-02"), command, r.Seconds/60, m.CPU, m.CPUs, (m.MemoryMB+512)/1024, m.Kernel, m.Go, orNone(m.Python, "Python"), orNone(shortVersion(m.Redis), "Redis"), m.LoadAtStart[0])
 	if len(r.Busy) > 0 {
 		text += "\n\n**The machine was not quiet,** so single figures are worth little: " + strings.Join(r.Busy, "; ") + "."
 	}
@@ -254,8 +258,8 @@ func (s Series) table() string {
 // cell is text for a Markdown table.
 func cell(text string) string { return strings.ReplaceAll(text, "|", `\|`) }
 
-// The systems of the overview; beside the first one's time, times the second one's is written.
-var systems = []string{"this library", "Python", "Redis", "bare"}
+// The systems of the overview.
+var systems = []string{"this library", "Python", "Redis", "bare machine"}
 
 const overviewText = "One operation at a time: this library, Python's multiprocessing, Redis, and what the machine takes at least"
 
@@ -277,7 +281,7 @@ func overview(r *Result) []Entry {
 		{"pool, Apply", "pool", "apply", "python apply", "", ""},
 		{"start, join: forkserver", "start", "forkserver in a row", "python forkserver", "", ""},
 		{"start, join: spawn", "start", "spawn", "python spawn", "", "os/exec"},
-		{"2 GB of logs", "logs", "logstats", "python logstats", "", ""},
+		{"a job: eight logs", "logs", "logstats", "python logstats", "", ""},
 	} {
 		entry := Entry{What: e.what, Times: map[string]float64{}}
 		for i, figure := range []string{e.ours, e.python, e.redis, e.raw} {
@@ -287,6 +291,9 @@ func overview(r *Result) []Entry {
 			if found := r.samples(e.group, figure); len(found) > 0 {
 				entry.Times[systems[i]] = median(found)
 			}
+		}
+		if e.python != "" {
+			entry.Ratio = median(ratios(r.samples(e.group, e.python), r.samples(e.group, e.ours)))
 		}
 		if len(entry.Times) > 0 {
 			entries = append(entries, entry)

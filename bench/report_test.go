@@ -70,9 +70,9 @@ func TestDrawSeries(t *testing.T) {
 func TestDrawBeside(t *testing.T) {
 	var b bytes.Buffer
 	if err := drawBeside(&b, "", []string{"this library", "Python", "Redis"}, []Entry{
-		{"lock", map[string]float64{"this library": 10, "Python": 400}},
-		{"get", map[string]float64{"this library": 3000, "Redis": 18000}},
-		{"nothing", nil},
+		{"lock", map[string]float64{"this library": 10, "Python": 400}, 40},
+		{"get", map[string]float64{"this library": 3000, "Redis": 18000}, 0},
+		{"nothing", nil, 0},
 	}); err != nil {
 		t.Fatal(err)
 	}

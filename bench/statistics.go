@@ -17,6 +17,15 @@ func median(x []float64) float64 {
 	return s[len(s)/2]
 }
 
+// ratios are those of the rounds.
+func ratios(here, there []float64) []float64 {
+	all := make([]float64, min(len(here), len(there)))
+	for i := range all {
+		all[i] = here[i] / there[i]
+	}
+	return all
+}
+
 // quantity prints a figure with its unit; "" is nanoseconds.
 func quantity(v float64, unit string) string {
 	switch {
