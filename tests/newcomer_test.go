@@ -95,19 +95,35 @@ func (n *newcomer) build() (program string) {
 	return program
 }
 
-// Somebody pastes the README's first program into an empty directory and runs it.
-func TestFirstProgramOfTheReadme(t *testing.T) {
-	program := documented(t, "README.md", "func main()")
-	want := regexp.MustCompile(`fmt\.Println\(.*\) // (.*)\n`).FindStringSubmatch(program)
-	if want == nil {
-		t.Fatal("the README's program does not say what it prints")
+// Somebody pastes each program of the README into an empty directory and runs it. It prints what the comments behind
+// its calls of Println promise, in which … stands for what varies.
+func TestProgramsOfTheReadme(t *testing.T) {
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
 	}
-	n := newNewcomer(t, "first", map[string]string{"main.go": program})
-	out, err := n.command("go", "run", ".").CombinedOutput()
-	if err != nil || strings.TrimSpace(string(out)) != want[1] {
-		t.Errorf("the program printed %q (%v), the README promises %q", out, err, want[1])
+	all := programs.FindAllStringSubmatch(string(text), -1)
+	if len(all) < 2 {
+		t.Fatalf("the README has %d programs", len(all))
 	}
-	n.watch.check(t)
+	promise := regexp.MustCompile(`(?m)^\tfmt\.Println\(.*\) +// (.*)$`)
+	for i, m := range all {
+		t.Run(fmt.Sprint(i+1), func(t *testing.T) {
+			var want []string
+			for _, line := range promise.FindAllStringSubmatch(m[1], -1) {
+				want = append(want, strings.ReplaceAll(regexp.QuoteMeta(line[1]), "…", ".*"))
+			}
+			if want == nil {
+				t.Fatal("the program does not say what it prints")
+			}
+			n := newNewcomer(t, "first", map[string]string{"main.go": m[1]})
+			out, err := n.command("go", "run", ".").CombinedOutput()
+			if err != nil || !regexp.MustCompile("^"+strings.Join(want, "\n")+"\n$").Match(out) {
+				t.Errorf("the program printed %q (%v), the README promises %q", out, err, want)
+			}
+			n.watch.check(t)
+		})
+	}
 }
 
 // A program with cobra: the parent's command line is parsed, and the child's is not.
