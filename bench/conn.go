@@ -27,7 +27,8 @@ var connGroup = group{
 		{what: "", ours: "eight", against: "8 os.Files without frames", theirs: "eight files"},
 		{what: "CPU time of 100 idle connections", ours: "idle", against: "one second", theirs: "second", ask: 0.01},
 		{what: "a message of 1 MiB", ours: "mib", against: "Python send_bytes, recv_bytes", theirs: "python mib", faster: 3},
-		{what: "the same into one buffer", ours: "mib into", against: "Python send_bytes, recv_bytes", theirs: "python mib"},
+		{what: "a message of 1 MiB, into one buffer", ours: "mib into", against: "Python send_bytes, recv_bytes", theirs: "python mib"},
+		{what: "a message of 1 MiB, one-way pipe", ours: "mib one way", against: "Python Pipe(duplex=False)", theirs: "python mib one way"},
 	},
 }
 
@@ -56,6 +57,10 @@ var (
 	// swallow receives messages, says so after so many, and begins again. Each is in memory of its own, as in Python.
 	swallow = process.Register(func(_ context.Context, c *pipe.Conn) error {
 		return swallowAll(c, func() error { _, err := c.RecvBytes(); return err })
+	})
+	// swallowOneWay receives from the first one, and says so on the second one.
+	swallowOneWay = process.Register(func(_ context.Context, c [2]*pipe.Conn) error {
+		return swallowAll(c[1], func() error { _, err := c[0].RecvBytes(); return err })
 	})
 	// swallowInto receives them all into one buffer.
 	swallowInto = process.Register(func(_ context.Context, c *pipe.Conn) error {
@@ -165,6 +170,14 @@ func connExperiments(ctx context.Context) (_ []experiment, cleanUp func(), err e
 	start(process.New(swallow, largeChild))
 	reused, reusedChild := pair()
 	start(process.New(swallowInto, reusedChild))
+	var oneWay, oneWayChild *pipe.Conn
+	if err == nil {
+		if oneWayChild, oneWay, err = pipe.NewOneWay(); err == nil {
+			cleanUps = append([]func(){func() { oneWay.Close() }}, cleanUps...)
+		}
+	}
+	oneWayDone, oneWayDoneChild := pair()
+	start(process.New(swallowOneWay, [2]*pipe.Conn{oneWayChild, oneWayDoneChild}))
 	bare, bareChild := sockets(0)
 	start(process.New(echoBare, bareChild))
 	pairs := func(n int) (mine, childs []*pipe.Conn) {
@@ -220,6 +233,7 @@ func connExperiments(ctx context.Context) (_ []experiment, cleanUp func(), err e
 		pythonSeconds("python bytes", n/4, "pipe.py", "bytes"),
 		pythonSeconds("python objects", n/4, "pipe.py", "objects"),
 		pythonSeconds("python mib", swallowed, "pipe.py", "stream"),
+		pythonSeconds("python mib one way", swallowed, "pipe.py", "oneway"),
 		timed("eight", 8*n/4, func() error {
 			return each(eight, func(c *pipe.Conn) error { return roundTrips(c, n/4) })
 		}),
@@ -242,21 +256,22 @@ func connExperiments(ctx context.Context) (_ []experiment, cleanUp func(), err e
 				return nil
 			})
 		}),
-		timed("mib", swallowed, func() error { return feed(large) }),
-		timed("mib into", swallowed, func() error { return feed(reused) }),
+		timed("mib", swallowed, func() error { return feed(large, large) }),
+		timed("mib into", swallowed, func() error { return feed(reused, reused) }),
+		timed("mib one way", swallowed, func() error { return feed(oneWay, oneWayDone) }),
 		{"idle", func(context.Context) (figures, error) { return idleTime(idle) }},
 	}, cleanUp, nil
 }
 
-// feed sends what a swallower takes for one measurement.
-func feed(c *pipe.Conn) error {
+// feed sends what a swallower takes for one measurement, and waits until it says so.
+func feed(c, done *pipe.Conn) error {
 	message := make([]byte, 1<<20)
 	for range swallowed {
 		if err := c.SendBytes(message); err != nil {
 			return err
 		}
 	}
-	_, err := c.RecvBytes()
+	_, err := done.RecvBytes()
 	return err
 }
 

@@ -12,6 +12,8 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 var (
@@ -51,6 +53,12 @@ func logExperiments(ctx context.Context) (_ []experiment, cleanUp func(), err er
 	logs := logDir
 	if logs == "" {
 		logs = dir
+	}
+	var disk unix.Statfs_t
+	if err := unix.Statfs(filepath.Dir(logs), &disk); err == nil && logDir == "" {
+		if room := int64(disk.Bavail) * disk.Bsize; room < 9*logSize {
+			return nil, nil, missing(fmt.Sprintf("there is no room for logs of %d MB in %s; -logs names another directory, -logsize makes them smaller", 8*logSize/1e6, filepath.Dir(logs)))
+		}
 	}
 	for _, build := range [][]string{
 		{"go", "build", "-o", filepath.Join(dir, "genlogs"), "./genlogs"},

@@ -1,7 +1,8 @@
 """Times multiprocessing.Pipe between two processes.
 
 pipe.py WHAT N   does one thing N times and prints the seconds it took: bytes (round trips of 64 bytes), objects (round
-                 trips of a small dict), stream (messages of 1 MiB one way).
+                 trips of a small dict), stream (messages of 1 MiB one way), oneway (the same through a
+                 pipe that has one way only).
 pipe.py          does all of it, in seven rounds each, and prints the medians as one line of JSON: microseconds per round
                  trip, and GB/s.
 """
@@ -52,10 +53,42 @@ def stream(c, n):
     c.recv_bytes()
 
 
+def sink_of(r, done):
+    while True:
+        if not r.recv_bytes():
+            done.send_bytes(b"")
+
+
+def one_way(w, n, done):
+    m = bytes(1 << 20)
+    for _ in range(n):
+        w.send_bytes(m)
+    w.send_bytes(b"")
+    done.recv_bytes()
+
+
+def run_one_way(n, rounds):
+    r, w = Pipe(duplex=False)
+    done, says = Pipe(duplex=False)
+    p = Process(target=sink_of, args=(r, says), daemon=True)
+    p.start()
+    one_way(w, 10, done)
+    seconds = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        one_way(w, n, done)
+        seconds.append(time.perf_counter() - start)
+    p.kill()
+    p.join()
+    return statistics.median(seconds)
+
+
 KINDS = {"bytes": (echo_bytes, bytes_round_trips), "objects": (echo_objects, object_round_trips), "stream": (sink, stream)}
 
 
 def run(what, n, rounds):
+    if what == "oneway":
+        return run_one_way(n, rounds)
     target, drive = KINDS[what]
     ours, theirs = Pipe()
     p = Process(target=target, args=(theirs,), daemon=True)
@@ -80,6 +113,7 @@ def main():
         "bytes_us": run("bytes", 5000, 7) / 5000 * 1e6,
         "objects_us": run("objects", 5000, 7) / 5000 * 1e6,
         "stream_gb_s": 500 * (1 << 20) / 1e9 / run("stream", 500, 7),
+        "oneway_gb_s": 500 * (1 << 20) / 1e9 / run("oneway", 500, 7),
     }))
 
 

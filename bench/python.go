@@ -8,12 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 )
 
 // pythonSeconds makes an experiment of a script that does something n times and prints how
 // many seconds it took.
 func pythonSeconds(figure string, n int, script string, args ...string) experiment {
-	return experiment{script, func(ctx context.Context) (figures, error) {
+	return experiment{strings.Join(append([]string{script}, args...), " "), func(ctx context.Context) (figures, error) {
 		interpreter, err := exec.LookPath("python3")
 		if err != nil {
 			return nil, missing("python3 is not installed")
@@ -32,7 +33,7 @@ func pythonSeconds(figure string, n int, script string, args ...string) experime
 // python makes an experiment of a script that prints one line of JSON: an object of figures
 // in nanoseconds.
 func python(script string, args ...string) experiment {
-	return experiment{script, func(ctx context.Context) (figures, error) {
+	return experiment{strings.Join(append([]string{script}, args...), " "), func(ctx context.Context) (figures, error) {
 		interpreter, err := exec.LookPath("python3")
 		if err != nil {
 			return nil, missing("python3 is not installed")

@@ -41,6 +41,9 @@ def round_trip(n):
     there, back = multiprocessing.SimpleQueue(), multiprocessing.SimpleQueue()
     p = multiprocessing.Process(target=echo, args=(there, back))
     p.start()
+    for _ in range(10):  # until it has started
+        there.put(PAIR)
+        back.get()
     begin = time.perf_counter()
     for _ in range(n):
         there.put(PAIR)

@@ -14,6 +14,8 @@ var valueGroup = group{
 		{what: "value.Add", ours: "value add", against: "atomic.AddInt64 on the heap", theirs: "heap add", ask: 2},
 		{what: "value.Load", ours: "value load", against: "atomic.LoadInt64 on the heap", theirs: "heap load", ask: 2},
 		{what: "Update of a Value[int64]", ours: "value update", against: "Python with v.get_lock(): v.value += 1", theirs: "python update", faster: 30},
+		{ours: "value update", against: "the same by get_obj(), which locks once", theirs: "python update object"},
+		{ours: "value update", against: "value.Add, which needs no lock", theirs: "value add"},
 	},
 }
 
