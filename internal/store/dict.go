@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // A Dict maps keys to values, in the order in which the keys first came. Two keys are
@@ -22,6 +23,9 @@ type Dict struct {
 	table  table
 	bytes  int64
 	leases map[string]*leaseQueue
+	expiry *expiry // nil while no key has a time to live
+
+	watching
 }
 
 func newDict([]uint64) (body, error) {
@@ -43,13 +47,13 @@ type Pair struct {
 
 // Len returns the number of keys.
 func (d *Dict) Len() int {
-	d.mu.RLock()
+	d.rlock()
 	defer d.mu.RUnlock()
 	return d.table.len()
 }
 
 func (d *Dict) size() (entries, bytes int64) {
-	d.mu.RLock()
+	d.rlock()
 	defer d.mu.RUnlock()
 	return int64(d.table.len()), d.bytes
 }
@@ -57,7 +61,7 @@ func (d *Dict) size() (entries, bytes int64) {
 // Get returns the value of key; ok is false if there is none. It never waits: while the
 // key is leased it returns the value from before.
 func (d *Dict) Get(s *Session, key []byte) (v Value, ok bool, err error) {
-	d.mu.RLock()
+	d.rlock()
 	defer d.mu.RUnlock()
 	return d.getLocked(s, key)
 }
@@ -74,7 +78,7 @@ func (d *Dict) getLocked(s *Session, key []byte) (v Value, ok bool, err error) {
 // GetMany returns the values of the keys at one moment. Those without one are nil.
 func (d *Dict) GetMany(s *Session, keys [][]byte) ([]*Value, error) {
 	values := make([]*Value, len(keys))
-	d.mu.RLock()
+	d.rlock()
 	defer d.mu.RUnlock()
 	for i, k := range keys {
 		v, ok, err := d.getLocked(s, k)
@@ -88,7 +92,14 @@ func (d *Dict) GetMany(s *Session, keys [][]byte) ([]*Value, error) {
 	return values, nil
 }
 
-// Set gives key a value.
+// Has reports whether key is there. It never waits.
+func (d *Dict) Has(key []byte) bool {
+	d.rlock()
+	defer d.mu.RUnlock()
+	return d.table.get(key) != nil
+}
+
+// Set gives key a value. A time to live that it had ends.
 func (d *Dict) Set(ctx context.Context, s *Session, key []byte, v Value) error {
 	m, err := s.mention(v.Refs)
 	if err != nil {
@@ -98,11 +109,177 @@ func (d *Dict) Set(ctx context.Context, s *Session, key []byte, v Value) error {
 		return err
 	}
 	defer d.mu.Unlock()
-	d.putLocked(key, v.Data, m)
+	d.setLocked(key, v.Data, m)
 	return nil
 }
 
-// SetMany gives all keys their values at one moment. While it waits for the lease of one
+// SetFor gives key a value, and removes it when that time has passed.
+func (d *Dict) SetFor(ctx context.Context, s *Session, key []byte, v Value, ttl time.Duration) error {
+	at, err := until(ttl)
+	if err != nil {
+		return err
+	}
+	m, err := s.mention(v.Refs)
+	if err != nil {
+		return err
+	}
+	if err := d.begin(ctx, key); err != nil {
+		return err
+	}
+	defer d.mu.Unlock()
+	d.putLocked(key, v.Data, m)
+	d.liveLocked(string(key), at)
+	return nil
+}
+
+// Expire lets key, if it is there, live for that time only, or for ever if ttl is 0, and reports whether it is there.
+func (d *Dict) Expire(ctx context.Context, key []byte, ttl time.Duration) (ok bool, err error) {
+	var at time.Time
+	if ttl != 0 {
+		if at, err = until(ttl); err != nil {
+			return false, err
+		}
+	}
+	if err := d.begin(ctx, key); err != nil {
+		return false, err
+	}
+	defer d.mu.Unlock()
+	if d.table.get(key) == nil {
+		return false, nil
+	}
+	d.liveLocked(string(key), at)
+	return true, nil
+}
+
+// TTL returns how long key has to live, 0 if that is for ever; ok is false if it is not there.
+func (d *Dict) TTL(key []byte) (left time.Duration, ok bool) {
+	d.rlock()
+	defer d.mu.RUnlock()
+	if d.table.get(key) == nil {
+		return 0, false
+	}
+	if d.expiry != nil {
+		if e := d.expiry.ends[string(key)]; e != nil {
+			return max(time.Until(e.at), 1), true
+		}
+	}
+	return 0, true
+}
+
+// Edit lets f decide what becomes of key, and returns the value that was there if the verdict asks for it. A time to live stays.
+func (d *Dict) Edit(ctx context.Context, s *Session, key []byte, f Editor) (old Value, ok bool, err error) {
+	if err := d.begin(ctx, key); err != nil {
+		return Value{}, false, err
+	}
+	defer d.mu.Unlock()
+	var there Value
+	e := d.table.get(key)
+	if e != nil {
+		there = Value{e.data, e.refs.ids()}
+	}
+	verdict, err := f(there, e != nil)
+	if err != nil {
+		return Value{}, false, err
+	}
+	var m *mentions
+	if verdict.Do == Put {
+		if m, err = s.mention(verdict.Value.Refs); err != nil {
+			return Value{}, false, err
+		}
+	}
+	if verdict.Fetch {
+		if old, ok, err = d.getLocked(s, key); err != nil {
+			return Value{}, false, err
+		}
+	}
+	switch verdict.Do {
+	case Put:
+		d.putLocked(key, verdict.Value.Data, m)
+	case Remove:
+		d.removeLocked(key)
+	}
+	return old, ok, nil
+}
+
+// PopNewest removes the entry whose key came last, and returns it; ok is false if there is none. It passes over leased keys, and waits if there
+// are no others.
+func (d *Dict) PopNewest(ctx context.Context, s *Session) (key string, v Value, ok bool, err error) {
+	for {
+		d.lock()
+		e := d.table.newest(func(e *entry) bool { return d.leases[e.key] == nil })
+		if e != nil {
+			defer d.mu.Unlock()
+			key = e.key
+			if v, _, err = d.getLocked(s, []byte(key)); err != nil {
+				return "", Value{}, false, err
+			}
+			d.removeLocked([]byte(key))
+			return key, v, true, nil
+		}
+		e = d.table.newest(func(*entry) bool { return true })
+		if e == nil {
+			d.mu.Unlock()
+			return "", Value{}, false, nil
+		}
+		key = e.key
+		d.mu.Unlock()
+		if err := d.begin(ctx, []byte(key)); err != nil {
+			return "", Value{}, false, err
+		}
+		d.mu.Unlock()
+	}
+}
+
+// Clear removes everything at one moment, once no key is leased.
+func (d *Dict) Clear(ctx context.Context) error {
+	for {
+		d.lock()
+		leased := ""
+		for key := range d.leases {
+			leased = key
+			break
+		}
+		if len(d.leases) == 0 {
+			d.clearLocked()
+			d.mu.Unlock()
+			return nil
+		}
+		d.mu.Unlock()
+		if err := d.begin(ctx, []byte(leased)); err != nil {
+			return err
+		}
+		d.mu.Unlock()
+	}
+}
+
+// Merge gives all keys of another dict, as it is in a snapshot, the values that they have there, at one moment. It waits as SetMany does.
+func (d *Dict) Merge(ctx context.Context, from *Snapshot) error {
+	var entries []*entry
+	scan(from.entries, 0, func(e *entry) bool { entries = append(entries, e); return true })
+	if err := d.beginMany(ctx, len(entries), func(i int) []byte { return []byte(entries[i].key) }); err != nil {
+		return err
+	}
+	defer d.mu.Unlock()
+	for _, e := range entries {
+		d.setLocked([]byte(e.key), e.data, e.refs)
+	}
+	return nil
+}
+
+// watch begins to watch keys, or all if they are nil.
+func (d *Dict) watch(keys [][]byte) *Watch {
+	d.lock()
+	defer d.mu.Unlock()
+	return d.watching.begin(d.graph, d.self, keys)
+}
+
+func (d *Dict) unwatch(w *Watch) {
+	d.lock()
+	defer d.mu.Unlock()
+	d.watching.end(w)
+}
+
+// SetMany gives all keys their values at one moment, as Set does. While it waits for the lease of one
 // of them it holds none of the others, so it can be part of no deadlock.
 func (d *Dict) SetMany(ctx context.Context, s *Session, pairs []Pair) error {
 	ms := make([]*mentions, len(pairs))
@@ -118,7 +295,7 @@ func (d *Dict) SetMany(ctx context.Context, s *Session, pairs []Pair) error {
 	}
 	defer d.mu.Unlock()
 	for i, p := range pairs {
-		d.putLocked(p.Key, p.Value.Data, ms[i])
+		d.setLocked(p.Key, p.Value.Data, ms[i])
 	}
 	return nil
 }
@@ -147,7 +324,15 @@ func (d *Dict) DeleteMany(ctx context.Context, keys [][]byte) (n int, err error)
 	return n, nil
 }
 
-// putLocked and removeLocked take new references before they drop old ones: what is
+// setLocked is putLocked for a value that has nothing to do with the one before: a time to live ends.
+func (d *Dict) setLocked(key []byte, data string, m *mentions) {
+	d.putLocked(key, data, m)
+	if d.expiry != nil {
+		d.expiry.drop(string(key))
+	}
+}
+
+// Every change of the entries is one of the following. They take new references before they drop old ones: what is
 // mentioned by both must not be freed in between.
 
 func (d *Dict) putLocked(key []byte, data string, m *mentions) {
@@ -158,6 +343,9 @@ func (d *Dict) putLocked(key []byte, data string, m *mentions) {
 		d.bytes += int64(len(key))
 	}
 	d.graph.unlink(d.self, old.refs)
+	if d.watches != nil {
+		d.changed(string(key))
+	}
 }
 
 func (d *Dict) removeLocked(key []byte) bool {
@@ -167,7 +355,29 @@ func (d *Dict) removeLocked(key []byte) bool {
 	}
 	d.bytes -= int64(len(old.key) + len(old.data))
 	d.graph.unlink(d.self, old.refs)
+	if d.expiry != nil {
+		d.expiry.drop(old.key)
+	}
+	if d.watches != nil {
+		d.changed(old.key)
+	}
 	return true
+}
+
+func (d *Dict) clearLocked() {
+	for _, c := range d.table.chunks {
+		for i := range c {
+			d.graph.unlink(d.self, c[i].refs)
+		}
+	}
+	d.table.reset()
+	d.bytes = 0
+	if x := d.expiry; x != nil {
+		clear(x.ends)
+		x.heap = nil
+		d.wakeLocked()
+	}
+	d.changedAll()
 }
 
 // A Cursor is a place in a dict's order, from which Page goes on. The zero Cursor is
@@ -180,7 +390,7 @@ type Cursor uint64
 // or goes meanwhile it sees once or not at all. f runs under the dict's lock: it must not
 // block.
 func (d *Dict) Page(s *Session, from Cursor, f func(key string, v Value) bool) (next Cursor, end bool, err error) {
-	d.mu.RLock()
+	d.rlock()
 	defer d.mu.RUnlock()
 	return page(s, d.table.chunks, from, f)
 }
@@ -201,13 +411,18 @@ func page(s *Session, chunks [][]entry, from Cursor, f func(key string, v Value)
 
 // Snapshot returns the dict as it is now, in time that hardly depends on its size.
 func (d *Dict) Snapshot() *Snapshot {
-	d.mu.Lock()
+	d.lock()
 	defer d.mu.Unlock()
+	return d.snapshotLocked()
+}
+
+func (d *Dict) snapshotLocked() *Snapshot {
 	return &Snapshot{
 		graph:   d.graph,
 		pin:     d.graph.pin(d.self),
 		size:    d.table.len(),
 		keyed:   true,
+		valued:  true,
 		entries: d.table.snapshot(),
 	}
 }

@@ -36,7 +36,7 @@ var kinds = [...]struct {
 	KindDict: {"dict", newDict},
 	KindList: {"list", newList},
 
-	KindSet: {name: "set"},
+	KindSet: {"set", newSet},
 
 	KindQueue: {name: "queue"},
 
@@ -52,11 +52,11 @@ var kinds = [...]struct {
 
 	KindBarrier: {name: "barrier"},
 
-	KindNamespace: {name: "namespace"},
+	KindNamespace: {"namespace", newDict},
 
-	KindValue: {name: "value"},
+	KindValue: {"value", newDict},
 
-	KindArray: {name: "array"},
+	KindArray: {"array", newArray},
 
 	KindOwn: {name: "own type"},
 }

@@ -29,7 +29,7 @@ type leaseWaiter struct {
 // acquire returns a lease on key once nobody else holds one, with d.mu held.
 // On error d.mu is not held.
 func (d *Dict) acquire(ctx context.Context, key []byte) (*lease, error) {
-	d.mu.Lock()
+	d.lock()
 	l := &lease{d, string(key)}
 	q := d.leases[l.key]
 	if q == nil {
@@ -45,11 +45,11 @@ func (d *Dict) acquire(ctx context.Context, key []byte) (*lease, error) {
 	d.mu.Unlock()
 	select {
 	case <-w.granted:
-		d.mu.Lock()
+		d.lock()
 		return l, nil
 	case <-ctx.Done():
 	}
-	d.mu.Lock()
+	d.lock()
 	defer d.mu.Unlock()
 	select {
 	case <-w.granted: // at the last moment: pass it on
@@ -62,7 +62,7 @@ func (d *Dict) acquire(ctx context.Context, key []byte) (*lease, error) {
 }
 
 func (d *Dict) giveBack(l *lease) {
-	d.mu.Lock()
+	d.lock()
 	defer d.mu.Unlock()
 	d.giveBackLocked(l)
 }
@@ -72,6 +72,7 @@ func (d *Dict) giveBackLocked(l *lease) {
 	q := d.leases[l.key]
 	if len(q.waiting) == 0 {
 		delete(d.leases, l.key)
+		d.lateLocked(l.key)
 		return
 	}
 	next := q.waiting[0]
@@ -83,7 +84,7 @@ func (d *Dict) giveBackLocked(l *lease) {
 // begin locks the dict for a change of key when nobody holds a lease on it. On error
 // the dict is not locked.
 func (d *Dict) begin(ctx context.Context, key []byte) error {
-	d.mu.Lock()
+	d.lock()
 	if len(d.leases) == 0 || d.leases[string(key)] == nil {
 		return nil
 	}
@@ -98,7 +99,7 @@ func (d *Dict) begin(ctx context.Context, key []byte) error {
 
 // beginMany is begin for n keys.
 func (d *Dict) beginMany(ctx context.Context, n int, key func(i int) []byte) error {
-	d.mu.Lock()
+	d.lock()
 	var mine *lease
 	for {
 		busy := -1
@@ -177,7 +178,7 @@ func (s *Session) Commit(id uint64, v Value) error {
 	if err != nil {
 		return err
 	}
-	l.dict.mu.Lock()
+	l.dict.lock()
 	defer l.dict.mu.Unlock()
 	l.dict.putLocked([]byte(l.key), v.Data, m)
 	l.dict.giveBackLocked(l)

@@ -2,33 +2,67 @@ package store
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 )
 
 // A List is a sequence of values. A negative index counts from the end, as in Python: -1
-// is the last. An index that the list does not have is ErrRange. Its methods are safe for
+// is the last. An index that the list does not have is ErrRange. A range is given by two indexes, the second one past its end; as in Python, what
+// lies outside the list is left out, and a range whose end lies before its beginning is empty. Its methods are safe for
 // concurrent use and never wait for anybody; sessions are passed as to a Dict's.
+//
+// An array is a List whose length does not change: methods that would change it are ErrInvalid.
 type List struct {
 	self  *object
 	graph *graph
+	fixed bool
 
-	mu    sync.RWMutex
-	rope  rope
-	bytes int64
+	mu      sync.RWMutex
+	rope    rope
+	bytes   int64
+	version uint64 // counts changes
+
+	watching
 }
 
 func newList([]uint64) (body, error) { return &List{}, nil }
+
+// MaxArray is how many values an array may have.
+const MaxArray = 1 << 28
+
+// null is what an array's values are at first: CBOR's null, which decodes into the zero value of every type.
+const null = "\xf6"
+
+func newArray(params []uint64) (body, error) {
+	if len(params) == 0 || params[0] > MaxArray {
+		return nil, fmt.Errorf("%w: an array is made with its length, 0 to %d", ErrInvalid, MaxArray)
+	}
+	l := &List{fixed: true}
+	l.rope.fill(int(params[0]), item{data: null})
+	l.bytes = int64(l.rope.n) * int64(len(null))
+	return l, nil
+}
 
 func (l *List) place(self *object, g *graph) { l.self, l.graph = self, g }
 
 // List returns the list with that id, to which the session must hold a reference.
 func (s *Session) List(id ID) (*List, error) { return bodyOf[*List](s, id, KindList) }
 
+// Array returns the array with that id, to which the session must hold a reference.
+func (s *Session) Array(id ID) (*List, error) { return bodyOf[*List](s, id, KindArray) }
+
 // Len returns the number of values.
 func (l *List) Len() int {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.rope.n
+}
+
+// Version returns a number that every change of the list changes.
+func (l *List) Version() uint64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.version
 }
 
 func (l *List) size() (entries, bytes int64) {
@@ -44,9 +78,22 @@ func index(i int64, limit int) (int, error) {
 		at += int64(limit)
 	}
 	if at < 0 || at >= int64(limit) {
-		return 0, fmt.Errorf("%w: index %d of a list of %d", ErrRange, i, limit)
+		return 0, fmt.Errorf("%w: index %d of %d", ErrRange, i, limit)
 	}
 	return int(at), nil
+}
+
+// span makes a range of one whose ends may be negative or outside.
+func span(i, j int64, limit int) (from, to int) {
+	n := int64(limit)
+	if i < 0 {
+		i = max(i+n, 0)
+	}
+	if j < 0 {
+		j += n
+	}
+	from = int(min(i, n))
+	return from, max(int(max(min(j, n), 0)), from)
 }
 
 // Get returns the value at i.
@@ -61,22 +108,37 @@ func (l *List) Get(s *Session, i int64) (Value, error) {
 	return s.value(it.data, it.refs)
 }
 
-// Append adds values at the end, all at one moment.
-func (l *List) Append(s *Session, values []Value) error {
+// items makes items of values that the session wants to store.
+func (s *Session) items(values []Value) ([]item, error) {
 	items := make([]item, len(values))
 	for i, v := range values {
 		m, err := s.mention(v.Refs)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		items[i] = item{v.Data, m}
 	}
+	return items, nil
+}
+
+// Append adds values at the end, all at one moment.
+func (l *List) Append(s *Session, values []Value) error {
+	if err := l.growable(); err != nil {
+		return err
+	}
+	items, err := s.items(values)
+	if err != nil {
+		return err
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, it := range items {
-		l.graph.link(l.self, it.refs)
-		l.rope.append(it)
-		l.bytes += int64(len(it.data))
+	l.appendLocked(items)
+	return nil
+}
+
+func (l *List) growable() error {
+	if l.fixed {
+		return fmt.Errorf("%w: the length of an array does not change", ErrInvalid)
 	}
 	return nil
 }
@@ -93,15 +155,53 @@ func (l *List) Set(s *Session, i int64, v Value) error {
 	if err != nil {
 		return err
 	}
-	l.graph.link(l.self, m) // before the old ones go: the two may be the same
-	old := l.rope.set(at, item{v.Data, m})
-	l.bytes += int64(len(v.Data) - len(old.data))
-	l.graph.unlink(l.self, old.refs)
+	l.setLocked(at, item{v.Data, m})
 	return nil
+}
+
+// Edit lets f decide what becomes of the value at i, and returns the one that was there if the verdict asks for it.
+func (l *List) Edit(s *Session, i int64, f Editor) (old Value, ok bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at, err := index(i, l.rope.n)
+	if err != nil {
+		return Value{}, false, err
+	}
+	it := *l.rope.get(at)
+	verdict, err := f(Value{it.data, it.refs.ids()}, true)
+	if err != nil {
+		return Value{}, false, err
+	}
+	var m *mentions
+	switch verdict.Do {
+	case Put:
+		if m, err = s.mention(verdict.Value.Refs); err != nil {
+			return Value{}, false, err
+		}
+	case Remove:
+		if err := l.growable(); err != nil {
+			return Value{}, false, err
+		}
+	}
+	if verdict.Fetch {
+		if old, err = s.value(it.data, it.refs); err != nil {
+			return Value{}, false, err
+		}
+	}
+	switch verdict.Do {
+	case Put:
+		l.setLocked(at, item{verdict.Value.Data, m})
+	case Remove:
+		l.removeLocked(at)
+	}
+	return old, verdict.Fetch, nil
 }
 
 // Insert puts a value before the one at i; i may be the length, which appends.
 func (l *List) Insert(s *Session, i int64, v Value) error {
+	if err := l.growable(); err != nil {
+		return err
+	}
 	m, err := s.mention(v.Refs)
 	if err != nil {
 		return err
@@ -114,41 +214,264 @@ func (l *List) Insert(s *Session, i int64, v Value) error {
 			return err
 		}
 	}
-	l.graph.link(l.self, m)
-	l.rope.insert(at, item{v.Data, m})
-	l.bytes += int64(len(v.Data))
+	l.insertLocked(at, item{v.Data, m})
 	return nil
 }
 
 // Pop takes the value at i out.
 func (l *List) Pop(s *Session, i int64) (Value, error) {
+	v, _, err := l.Edit(s, i, func(Value, bool) (Verdict, error) { return Verdict{Do: Remove, Fetch: true}, nil })
+	return v, err
+}
+
+// Splice replaces a range by values, which may be more or fewer, and returns how many there were.
+func (l *List) Splice(s *Session, i, j int64, values []Value) (removed int, err error) {
+	items, err := s.items(values)
+	if err != nil {
+		return 0, err
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at, err := index(i, l.rope.n)
-	if err != nil {
-		return Value{}, err
+	from, to := span(i, j, l.rope.n)
+	if l.fixed && to-from != len(items) {
+		return 0, fmt.Errorf("%w: %d values of an array cannot be replaced by %d", ErrInvalid, to-from, len(items))
 	}
-	it := l.rope.get(at)
-	v, err := s.value(it.data, it.refs) // before the list lets go of its references
-	if err != nil {
-		return Value{}, err
+	l.spliceLocked(from, to, items)
+	return to - from, nil
+}
+
+// Extend appends the values of another list, as they are in a snapshot.
+func (l *List) Extend(from *Snapshot) error {
+	if err := l.growable(); err != nil {
+		return err
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.appendLocked(slices.Concat(from.items...))
+	return nil
+}
+
+// Replace replaces everything, if the list still has that version, and reports whether it did.
+func (l *List) Replace(s *Session, version uint64, values []Value) (bool, error) {
+	items, err := s.items(values)
+	if err != nil {
+		return false, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fixed && len(items) != l.rope.n {
+		return false, fmt.Errorf("%w: the %d values of an array cannot be replaced by %d", ErrInvalid, l.rope.n, len(items))
+	}
+	if l.version != version {
+		return false, nil
+	}
+	l.spliceLocked(0, l.rope.n, items)
+	return true, nil
+}
+
+// Find returns the index of the first value in a range for which f is true, -1 if there is none. f must not block.
+func (l *List) Find(i, j int64, f func(data string) bool) int {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.findLocked(i, j, f)
+}
+
+func (l *List) findLocked(i, j int64, f func(data string) bool) int {
+	from, to := span(i, j, l.rope.n)
+	found := -1
+	l.rope.each(from, to, func(i int, it *item) bool {
+		if f(it.data) {
+			found = i
+		}
+		return found < 0
+	})
+	return found
+}
+
+// Count counts the values for which f is true. f must not block.
+func (l *List) Count(f func(data string) bool) (n int) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	l.rope.each(0, l.rope.n, func(_ int, it *item) bool {
+		if f(it.data) {
+			n++
+		}
+		return true
+	})
+	return n
+}
+
+// RemoveFirst removes the first value for which f is true, and reports whether there is one. f must not block.
+func (l *List) RemoveFirst(f func(data string) bool) (bool, error) {
+	if err := l.growable(); err != nil {
+		return false, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := l.findLocked(0, toEnd, f)
+	if i >= 0 {
+		l.removeLocked(i)
+	}
+	return i >= 0, nil
+}
+
+// Clear removes everything.
+func (l *List) Clear() error {
+	if err := l.growable(); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.spliceLocked(0, l.rope.n, nil)
+	return nil
+}
+
+// Reverse reverses the order.
+func (l *List) Reverse() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	items := slices.Concat(l.rope.chunks...)
+	slices.Reverse(items)
+	l.arrangeLocked(items)
+}
+
+// Arrange puts the values in another order, in which f puts what it is given; data returns a value by its place. f may take long, and is called
+// again when the list has changed meanwhile.
+func (l *List) Arrange(f func(n int, data func(i int) string) (order []int)) {
+	arranged := func(items []item) []item {
+		order := f(len(items), func(i int) string { return items[i].data })
+		to := make([]item, len(items))
+		for i, from := range order {
+			to[i] = items[from]
+		}
+		return to
+	}
+	// With the list locked for all that time nobody could even read it. But who never gets through has to.
+	for range 3 {
+		l.mu.Lock()
+		version, chunks := l.version, l.rope.snapshot()
+		l.mu.Unlock()
+		items := arranged(slices.Concat(chunks...))
+		l.mu.Lock()
+		if l.version == version {
+			l.arrangeLocked(items)
+			l.mu.Unlock()
+			return
+		}
+		l.mu.Unlock()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.arrangeLocked(arranged(slices.Concat(l.rope.chunks...)))
+}
+
+// Every change of the values is one of the following. They take new references before they drop old ones: what is mentioned by both must not be
+// freed in between.
+
+func (l *List) setLocked(at int, it item) {
+	l.graph.link(l.self, it.refs)
+	old := l.rope.set(at, it)
+	l.bytes += int64(len(it.data) - len(old.data))
+	l.graph.unlink(l.self, old.refs)
+	l.noteLocked(at, at+1)
+}
+
+func (l *List) appendLocked(items []item) {
+	if len(items) == 0 {
+		return
+	}
+	n := l.rope.n
+	for _, it := range items {
+		l.graph.link(l.self, it.refs)
+		l.rope.append(it)
+		l.bytes += int64(len(it.data))
+	}
+	l.noteLocked(n, toEnd)
+}
+
+func (l *List) insertLocked(at int, it item) {
+	l.graph.link(l.self, it.refs)
+	l.rope.insert(at, it)
+	l.bytes += int64(len(it.data))
+	l.noteLocked(at, toEnd)
+}
+
+func (l *List) removeLocked(at int) {
 	old := l.rope.remove(at)
 	l.bytes -= int64(len(old.data))
 	l.graph.unlink(l.self, old.refs)
-	return v, nil
+	l.noteLocked(at, toEnd)
+}
+
+func (l *List) spliceLocked(from, to int, items []item) {
+	if from == to && len(items) == 0 {
+		return
+	}
+	for _, it := range items {
+		l.graph.link(l.self, it.refs)
+		l.bytes += int64(len(it.data))
+	}
+	for _, old := range l.rope.splice(from, to, items) {
+		l.bytes -= int64(len(old.data))
+		l.graph.unlink(l.self, old.refs)
+	}
+	if len(items) == to-from {
+		l.noteLocked(from, to)
+	} else {
+		l.noteLocked(from, toEnd)
+	}
+}
+
+// arrangeLocked puts the same items in another order.
+func (l *List) arrangeLocked(items []item) {
+	l.rope.splice(0, l.rope.n, items)
+	l.noteLocked(0, len(items))
+}
+
+// noteLocked notes a change of the values from an index up to before another.
+func (l *List) noteLocked(from, to int) {
+	l.version++
+	if l.watches != nil {
+		l.changedSpan(from, to)
+	}
 }
 
 // Snapshot returns the list as it is now, in time that hardly depends on its size.
-func (l *List) Snapshot() *Snapshot {
+func (l *List) Snapshot() *Snapshot { return l.Slice(0, toEnd) }
+
+// Slice returns a range as it is now.
+func (l *List) Slice(i, j int64) *Snapshot {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return &Snapshot{
-		graph: l.graph,
-		pin:   l.graph.pin(l.self),
-		size:  l.rope.n,
-		items: l.rope.snapshot(),
+	from, to := span(i, j, l.rope.n)
+	n := &Snapshot{
+		graph:  l.graph,
+		pin:    l.graph.pin(l.self),
+		size:   to - from,
+		valued: true,
 	}
+	if from == to {
+		return n
+	}
+	first, offset := l.rope.find(from)
+	last, end := l.rope.find(to - 1)
+	n.items = l.rope.snapshot()[first : last+1]
+	n.items[len(n.items)-1] = n.items[len(n.items)-1][:end+1]
+	n.items[0] = n.items[0][offset:]
+	return n
+}
+
+// watch begins to watch the list.
+func (l *List) watch() *Watch {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.watching.begin(l.graph, l.self, nil)
+}
+
+func (l *List) unwatch(w *Watch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.watching.end(w)
 }
 
 func (l *List) String() string { return fmt.Sprintf("list %d", l.self.id) }

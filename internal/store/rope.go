@@ -11,6 +11,7 @@ type rope struct {
 	copied []uint64 // by chunk: the epoch in which it was made or last copied
 	epoch  uint64   // counts snapshots
 	n      int
+	ragged bool // some chunk other than the last may not be full
 }
 
 const itemsPerChunk = 512
@@ -23,6 +24,9 @@ type item struct {
 // find returns the chunk and the offset in it of index i, 0 <= i < n. It walks from the
 // nearer end, past the chunks' lengths only: 2000 steps for the middle of two million.
 func (r *rope) find(i int) (chunk, offset int) {
+	if !r.ragged {
+		return i / itemsPerChunk, i % itemsPerChunk
+	}
 	if i < r.n/2 {
 		for c, items := range r.chunks {
 			if i < len(items) {
@@ -83,6 +87,9 @@ func (r *rope) insert(i int, it item) {
 		return
 	}
 	c, o := r.find(i)
+	if c < len(r.chunks)-1 || len(r.chunks[c]) == itemsPerChunk {
+		r.ragged = true
+	}
 	if len(r.chunks[c]) == itemsPerChunk {
 		if o == 0 {
 			// At an edge a new chunk will do; filling a list from its front would
@@ -120,6 +127,7 @@ func (r *rope) remove(i int) item {
 	items := r.chunks[c]
 	old := items[o]
 	r.n--
+	r.ragged = r.n > 0 && (r.ragged || c < len(r.chunks)-1)
 	switch shared := r.copied[c] != r.epoch; {
 	case len(items) == 1:
 		r.chunks = slices.Delete(r.chunks, c, c+1)
@@ -141,6 +149,90 @@ func (r *rope) remove(i int) item {
 		r.chunks[c] = slices.Delete(r.chunks[c], o, o+1)
 	}
 	return old
+}
+
+// splice replaces the items from i up to before j, 0 <= i <= j <= n, and returns them.
+func (r *rope) splice(i, j int, with []item) (old []item) {
+	from := r.cut(i)
+	to := r.cut(j)
+	for _, c := range r.chunks[from:to] {
+		old = append(old, c...)
+	}
+	r.n += len(with) - len(old)
+	var chunks [][]item
+	for len(with) > 0 {
+		n := min(len(with), itemsPerChunk)
+		chunks = append(chunks, slices.Clone(with[:n]))
+		with = with[n:]
+	}
+	r.chunks = slices.Replace(r.chunks, from, to, chunks...)
+	r.copied = slices.Replace(r.copied, from, to, slices.Repeat([]uint64{r.epoch}, len(chunks))...)
+	// Otherwise many small changes would leave many small chunks.
+	r.merge(from + len(chunks) - 1)
+	r.merge(from - 1)
+	r.ragged = false
+	for _, c := range r.chunks[:max(len(r.chunks)-1, 0)] {
+		if len(c) < itemsPerChunk {
+			r.ragged = true
+			break
+		}
+	}
+	return old
+}
+
+// cut makes a chunk begin at index i, 0 <= i <= n, and returns which.
+func (r *rope) cut(i int) int {
+	if i == r.n {
+		return len(r.chunks)
+	}
+	c, o := r.find(i)
+	if o == 0 {
+		return c
+	}
+	r.ragged = true
+	whole := r.chunks[c]
+	r.chunks[c] = slices.Clone(whole[:o])
+	r.copied[c] = r.epoch
+	r.chunks = slices.Insert(r.chunks, c+1, slices.Clone(whole[o:]))
+	r.copied = slices.Insert(r.copied, c+1, r.epoch)
+	return c + 1
+}
+
+// merge makes one chunk of c and the next, if there are such and they fit.
+func (r *rope) merge(c int) {
+	if c < 0 || c+1 >= len(r.chunks) || len(r.chunks[c])+len(r.chunks[c+1]) > itemsPerChunk {
+		return
+	}
+	r.chunks[c] = slices.Concat(r.chunks[c], r.chunks[c+1])
+	r.copied[c] = r.epoch
+	r.chunks = slices.Delete(r.chunks, c+1, c+2)
+	r.copied = slices.Delete(r.copied, c+1, c+2)
+}
+
+// each calls f for the items from i up to before j, with their indexes, until f returns false.
+func (r *rope) each(i, j int, f func(i int, it *item) bool) {
+	if i >= j {
+		return
+	}
+	c, o := r.find(i)
+	for ; i < j; c, o = c+1, 0 {
+		for ; i < j && o < len(r.chunks[c]); i, o = i+1, o+1 {
+			if !f(i, &r.chunks[c][o]) {
+				return
+			}
+		}
+	}
+}
+
+// fill makes the rope n times the same item. All chunks are one, until they are changed.
+func (r *rope) fill(n int, it item) {
+	one := slices.Repeat([]item{it}, min(n, itemsPerChunk))
+	*r = rope{n: n, epoch: r.epoch + 1}
+	for left := n; left > 0; left -= itemsPerChunk {
+		m := min(left, itemsPerChunk)
+		r.chunks = append(r.chunks, one[:m:m])
+		r.copied = append(r.copied, r.epoch-1)
+	}
 }
 
 // snapshot returns the items as they are now; it will not see later changes.

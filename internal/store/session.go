@@ -18,6 +18,7 @@ type Session struct {
 	held      map[ID]*holding
 	leases    map[uint64]*lease
 	snapshots map[uint64]*Snapshot
+	watches   map[uint64]*Watch
 	offers    map[Token]struct{}
 }
 
@@ -35,6 +36,7 @@ func (st *Store) NewSession() *Session {
 		held:      map[ID]*holding{},
 		leases:    map[uint64]*lease{},
 		snapshots: map[uint64]*Snapshot{},
+		watches:   map[uint64]*Watch{},
 		offers:    map[Token]struct{}{},
 	}
 	st.mu.Lock()
@@ -148,6 +150,17 @@ func (s *Session) objectLocked(id ID) (*object, error) {
 	return nil, fmt.Errorf("%w: the session holds no reference to object %d", ErrNotFound, id)
 }
 
+// KindOf returns the kind of an object to which the session must hold a reference.
+func (s *Session) KindOf(id ID) (Kind, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o, err := s.objectLocked(id)
+	if err != nil {
+		return 0, err
+	}
+	return o.kind, nil
+}
+
 func (s *Session) object(id ID, k Kind) (*object, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -229,8 +242,8 @@ func (s *Session) End() {
 		return
 	}
 	s.ended = true
-	held, leases, snapshots, offers := s.held, s.leases, s.snapshots, s.offers
-	s.held, s.leases, s.snapshots, s.offers = nil, nil, nil, nil
+	held, leases, snapshots, watches, offers := s.held, s.leases, s.snapshots, s.watches, s.offers
+	s.held, s.leases, s.snapshots, s.watches, s.offers = nil, nil, nil, nil, nil
 	s.mu.Unlock()
 
 	for _, l := range leases {
@@ -238,6 +251,9 @@ func (s *Session) End() {
 	}
 	for _, snap := range snapshots {
 		snap.free()
+	}
+	for _, w := range watches {
+		w.end()
 	}
 	objs := make([]*object, 0, len(held))
 	for _, h := range held {

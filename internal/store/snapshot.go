@@ -8,10 +8,11 @@ import (
 // A Snapshot is a container as it was at one moment, to be read in pages. It keeps
 // alive what it shows. Its methods are safe for concurrent use.
 type Snapshot struct {
-	graph *graph
-	pin   *object // nil if nothing is mentioned
-	size  int
-	keyed bool
+	graph  *graph
+	pin    *object // nil if nothing is mentioned
+	size   int
+	keyed  bool
+	valued bool
 
 	mu      sync.Mutex
 	entries [][]entry // of a dict
@@ -24,6 +25,9 @@ func (n *Snapshot) Len() int { return n.size }
 
 // Keyed reports whether the entries have keys: a dict's do, a list's do not.
 func (n *Snapshot) Keyed() bool { return n.keyed }
+
+// Valued reports whether the entries have values: a set's do not.
+func (n *Snapshot) Valued() bool { return n.valued }
 
 // Page calls f for the next entries until f returns false, and reports whether the end
 // was reached. The keys of a list's values are "".

@@ -77,10 +77,49 @@ func (t *table) remove(key []byte) *entry {
 	old := *e
 	*e = entry{seq: old.seq | hole}
 	delete(t.index, old.key)
+	if int(place) == t.used-1 {
+		t.trim()
+	}
 	if holes := t.used - t.len(); holes > t.len()+chunkLen {
 		t.compact()
 	}
 	return &old
+}
+
+// trim drops the holes at the end, so that what is taken from there leaves none.
+func (t *table) trim() {
+	for last := len(t.chunks) - 1; last >= 0; last-- {
+		c := t.chunks[last]
+		n := len(c)
+		for n > 0 && c[n-1].gone() {
+			n--
+		}
+		t.used -= len(c) - n
+		if n > 0 {
+			t.chunks[last] = c[:n:n] // a snapshot may see what stands behind
+			return
+		}
+		t.chunks[last] = nil
+		t.chunks = t.chunks[:last]
+		t.copied = t.copied[:last]
+	}
+}
+
+// newest returns the last entry for which f is true, or nil.
+func (t *table) newest(f func(e *entry) bool) *entry {
+	for i := len(t.chunks) - 1; i >= 0; i-- {
+		for j := len(t.chunks[i]) - 1; j >= 0; j-- {
+			if e := &t.chunks[i][j]; !e.gone() && f(e) {
+				return e
+			}
+		}
+	}
+	return nil
+}
+
+// reset removes everything. Numbers go on, and so do readers.
+func (t *table) reset() {
+	*t = table{index: map[string]uint32{}, epoch: t.epoch, seq: t.seq}
 }
 
 // writable returns the entry at a place, in a chunk that no snapshot sees.
