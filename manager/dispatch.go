@@ -30,6 +30,14 @@ func (r *request) number(n uint64) error {
 	return nil
 }
 
+// whether replies with yes or no.
+func (r *request) whether(yes bool) error {
+	p := r.newReply(r.id)
+	p.bool(yes)
+	p.send()
+	return nil
+}
+
 // storedValue reads a value into memory of its own.
 func (r *request) storedValue() store.Value {
 	data, refs := r.itemReader.value()
@@ -232,7 +240,9 @@ func (r *request) snapshotPage(n *store.Snapshot, id uint64) (end bool, err erro
 		if n.Keyed() {
 			p.key(e.key)
 		}
-		p.value(e.value)
+		if n.Valued() {
+			p.value(e.value)
+		}
 	}
 	p.send()
 	return end, nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/go-multiproc/multiproc/internal/document"
 	"github.com/go-multiproc/multiproc/internal/store"
 )
 
@@ -17,11 +18,15 @@ var ErrDown = errors.New("manager: server is down")
 // the process that sent the handle ended long before this one received it.
 var ErrNotFound = errors.New("manager: not found")
 
-// ErrType is in the error of opening a named object that is of another kind, or was made with other element types.
+// ErrType is in the error of opening a named object that is of another kind, or was made with other element types, and of an operation on a value
+// that is none of those that it needs: adding to what is no number, a path that leads into one.
 var ErrType = errors.New("manager: wrong type")
 
-// ErrRange is in the error of a call with an index that the list does not have.
+// ErrRange is in the error of a call with an index that the list, the array, or the array inside a value does not have.
 var ErrRange = errors.New("manager: index out of range")
+
+// ErrOverflow is in the error of Add when the sum does not fit in the type. Nothing was changed.
+var ErrOverflow = errors.New("manager: overflow")
 
 // ErrTooLarge is in the error of a call whose request or reply is larger than Options.MaxMessage. Nothing was done.
 var ErrTooLarge = errors.New("manager: message too large")
@@ -43,6 +48,7 @@ const (
 	codeLimit     = 8
 	codeDown      = 9
 	codeOp        = 10
+	codeOverflow  = 11
 )
 
 // A failure is an error as it travels: a code that programs act on, and words for people.
@@ -65,6 +71,10 @@ var failures = []struct {
 	{store.ErrInvalid, codeInvalid},
 	{store.ErrLease, codeLease},
 	{store.ErrEnded, codeDown},
+	{document.ErrType, codeType},
+	{document.ErrRange, codeRange},
+	{document.ErrOverflow, codeOverflow},
+	{document.ErrMalformed, codeInvalid},
 }
 
 // failureOf describes an error to the client.
@@ -90,6 +100,8 @@ func remoteError(f *failure) error {
 		return fmt.Errorf("%w: %s", ErrType, f.text)
 	case codeRange:
 		return fmt.Errorf("%w: %s", ErrRange, f.text)
+	case codeOverflow:
+		return fmt.Errorf("%w: %s", ErrOverflow, f.text)
 	case codeTooLarge:
 		return fmt.Errorf("%w: %s", ErrTooLarge, f.text)
 	case codeDown:

@@ -32,6 +32,17 @@ var operations = [...]struct {
 	opRings:      {do: (*request).offerRings},
 	opRingsTaken: {do: (*request).takeRings, args: 1, silent: true},
 
+	// Any object.
+	opCopy:           {do: (*request).copy, args: 1},
+	opWatch:          {do: (*request).watch, args: variable},
+	opWatchNext:      {do: (*request).watchNext, args: 2},
+	opPlaceGet:       {do: (*request).placeGet, args: variable},
+	opPlaceSet:       {do: (*request).placeSet, args: variable},
+	opPlaceDelete:    {do: (*request).placeDelete, args: variable},
+	opPlaceAdd:       {do: (*request).placeAdd, args: variable},
+	opPlaceAppend:    {do: (*request).placeAppend, args: variable},
+	opCompareAndSwap: {do: (*request).compareAndSwap, args: variable},
+
 	// Dict.
 	opDictLen:        {do: (*request).dictLen, args: 1},
 	opDictGet:        {do: (*request).dictGet, args: 2},
@@ -44,6 +55,17 @@ var operations = [...]struct {
 	opDictSnapshot:   {do: (*request).dictSnapshot, args: 1},
 	opDictLease:      {do: (*request).dictLease, args: 2},
 	opDictCommit:     {do: (*request).dictCommit, args: 2},
+	opDictHas:        {do: (*request).dictHas, args: 2},
+	opDictGetOrSet:   {do: (*request).dictGetOrSet, args: 3},
+	opDictSwap:       {do: (*request).dictSwap, args: 3},
+	opDictPop:        {do: (*request).dictPop, args: 2},
+	opDictPopNewest:  {do: (*request).dictPopNewest, args: 1},
+	opDictClear:      {do: (*request).dictClear, args: 1},
+	opDictKeys:       {do: (*request).dictKeys, args: 2},
+	opDictMerge:      {do: (*request).dictMerge, args: 2},
+	opDictSetFor:     {do: (*request).dictSetFor, args: 4},
+	opDictExpire:     {do: (*request).dictExpire, args: 3},
+	opDictTTL:        {do: (*request).dictTTL, args: 2},
 
 	// List.
 	opListLen:      {do: (*request).listLen, args: 1},
@@ -53,8 +75,30 @@ var operations = [...]struct {
 	opListInsert:   {do: (*request).listInsert, args: 3},
 	opListPop:      {do: (*request).listPop, args: 2},
 	opListSnapshot: {do: (*request).listSnapshot, args: 1},
+	opListSlice:    {do: (*request).listSlice, args: 3},
+	opListSplice:   {do: (*request).listSplice, args: variable},
+	opListFind:     {do: (*request).listFind, args: 4},
+	opListCount:    {do: (*request).listCount, args: 2},
+	opListRemove:   {do: (*request).listRemove, args: 2},
+	opListClear:    {do: (*request).listClear, args: 1},
+	opListReverse:  {do: (*request).listReverse, args: 1},
+	opListSort:     {do: (*request).listSort, args: 2},
+	opListExtend:   {do: (*request).listExtend, args: 2},
+	opListVersion:  {do: (*request).listVersion, args: 1},
+	opListReplace:  {do: (*request).listReplace, args: variable},
 
 	// Set.
+	opSetLen:       {do: (*request).setLen, args: 1},
+	opSetAdd:       {do: (*request).setAdd, args: variable},
+	opSetRemove:    {do: (*request).setRemove, args: variable},
+	opSetContains:  {do: (*request).setContains, args: variable},
+	opSetPopNewest: {do: (*request).setPopNewest, args: 1},
+	opSetClear:     {do: (*request).setClear, args: 1},
+	opSetPage:      {do: (*request).setPage, args: 2},
+	opSetSnapshot:  {do: (*request).setSnapshot, args: 1},
+	opSetCombine:   {do: (*request).setCombine, args: variable},
+	opSetCombined:  {do: (*request).setCombined, args: variable},
+	opSetRelates:   {do: (*request).setRelates, args: 3},
 
 	// Queue.
 
@@ -69,10 +113,41 @@ var operations = [...]struct {
 	// Barrier.
 
 	// Namespace.
+	opNamespaceLen:      {do: (*request).dictLen, args: 1},
+	opNamespaceGet:      {do: (*request).dictGet, args: 2},
+	opNamespaceSet:      {do: (*request).dictSet, args: 3},
+	opNamespaceDelete:   {do: (*request).dictDelete, args: 2},
+	opNamespacePage:     {do: (*request).dictPage, args: 2},
+	opNamespaceSnapshot: {do: (*request).dictSnapshot, args: 1},
+	opNamespaceLease:    {do: (*request).dictLease, args: 2},
+	opNamespaceHas:      {do: (*request).dictHas, args: 2},
+	opNamespaceGetOrSet: {do: (*request).dictGetOrSet, args: 3},
+	opNamespaceSwap:     {do: (*request).dictSwap, args: 3},
+	opNamespacePop:      {do: (*request).dictPop, args: 2},
+	opNamespaceClear:    {do: (*request).dictClear, args: 1},
+	opNamespaceKeys:     {do: (*request).dictKeys, args: 2},
 
 	// Value.
+	opValueGet:      {do: (*request).dictGet, args: 1},
+	opValueSet:      {do: (*request).dictSet, args: 2},
+	opValueSwap:     {do: (*request).dictSwap, args: 2},
+	opValueGetOrSet: {do: (*request).dictGetOrSet, args: 2},
+	opValueLease:    {do: (*request).dictLease, args: 1},
 
 	// Array.
+	opArrayLen:      {do: (*request).listLen, args: 1},
+	opArrayGet:      {do: (*request).listGet, args: 2},
+	opArraySet:      {do: (*request).listSet, args: 3},
+	opArraySnapshot: {do: (*request).listSnapshot, args: 1},
+	opArraySlice:    {do: (*request).listSlice, args: 3},
+	opArraySplice:   {do: (*request).listSplice, args: variable},
+	opArrayFind:     {do: (*request).listFind, args: 4},
+	opArrayCount:    {do: (*request).listCount, args: 2},
+	opArrayReverse:  {do: (*request).listReverse, args: 1},
+	opArraySort:     {do: (*request).listSort, args: 2},
+	opArrayVersion:  {do: (*request).listVersion, args: 1},
+	opArrayReplace:  {do: (*request).listReplace, args: variable},
+	opArrayFill:     {do: (*request).arrayFill, args: 2},
 
 	// Own types.
 }

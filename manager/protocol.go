@@ -40,6 +40,17 @@ const (
 	opRings      = 12
 	opRingsTaken = 13
 
+	// Any object: 18 to 31.
+	opCopy           = 18
+	opWatch          = 19
+	opWatchNext      = 20
+	opPlaceGet       = 21
+	opPlaceSet       = 22
+	opPlaceDelete    = 23
+	opPlaceAdd       = 24
+	opPlaceAppend    = 25
+	opCompareAndSwap = 26
+
 	// Dict: 32 to 63, and 448 to 479.
 	opDictLen        = 32
 	opDictGet        = 33
@@ -52,6 +63,17 @@ const (
 	opDictSnapshot   = 40
 	opDictLease      = 41
 	opDictCommit     = 42
+	opDictHas        = 43
+	opDictGetOrSet   = 44
+	opDictSwap       = 45
+	opDictPop        = 46
+	opDictPopNewest  = 47
+	opDictClear      = 48
+	opDictKeys       = 49
+	opDictMerge      = 50
+	opDictSetFor     = 448
+	opDictExpire     = 449
+	opDictTTL        = 450
 
 	// List: 64 to 95, and 480 to 511.
 	opListLen      = 64
@@ -61,8 +83,30 @@ const (
 	opListInsert   = 68
 	opListPop      = 69
 	opListSnapshot = 70
+	opListSlice    = 71
+	opListSplice   = 72
+	opListFind     = 73
+	opListCount    = 74
+	opListRemove   = 75
+	opListClear    = 76
+	opListReverse  = 77
+	opListSort     = 78
+	opListExtend   = 79
+	opListVersion  = 80
+	opListReplace  = 81
 
 	// Set: 96 to 127.
+	opSetLen       = 96
+	opSetAdd       = 97
+	opSetRemove    = 98
+	opSetContains  = 99
+	opSetPopNewest = 100
+	opSetClear     = 101
+	opSetPage      = 102
+	opSetSnapshot  = 103
+	opSetCombine   = 104
+	opSetCombined  = 105
+	opSetRelates   = 106
 
 	// Queue: 128 to 159.
 
@@ -76,11 +120,42 @@ const (
 
 	// Barrier: 288 to 319.
 
-	// Namespace: 320 to 351.
+	// Namespace: 320 to 351. It is a dict, and its operations are those of dicts.
+	opNamespaceLen      = 320
+	opNamespaceGet      = 321
+	opNamespaceSet      = 322
+	opNamespaceDelete   = 323
+	opNamespacePage     = 327
+	opNamespaceSnapshot = 328
+	opNamespaceLease    = 329
+	opNamespaceHas      = 331
+	opNamespaceGetOrSet = 332
+	opNamespaceSwap     = 333
+	opNamespacePop      = 334
+	opNamespaceClear    = 336
+	opNamespaceKeys     = 337
 
-	// Value: 352 to 383.
+	// Value: 352 to 383. It is a dict of one key, which is not said.
+	opValueGet      = 352
+	opValueSet      = 353
+	opValueSwap     = 354
+	opValueGetOrSet = 355
+	opValueLease    = 356
 
-	// Array: 384 to 415.
+	// Array: 384 to 415. It is a list, and its operations are those of lists.
+	opArrayLen      = 384
+	opArrayGet      = 385
+	opArraySet      = 386
+	opArraySnapshot = 387
+	opArraySlice    = 388
+	opArraySplice   = 389
+	opArrayFind     = 390
+	opArrayCount    = 391
+	opArrayReverse  = 392
+	opArraySort     = 393
+	opArrayVersion  = 394
+	opArrayReplace  = 395
+	opArrayFill     = 396
 
 	// Own types: 416 to 447.
 )

@@ -2,13 +2,30 @@ package manager
 
 import (
 	"context"
+	"slices"
 
+	"github.com/go-multiproc/multiproc/internal/document"
 	"github.com/go-multiproc/multiproc/internal/store"
 )
 
+// list reads which list is meant; an array, if the operation is one of those.
 func (r *request) list() func() (*store.List, error) {
 	id := store.ID(r.uint())
+	if r.op/32*32 == opArrayLen {
+		return func() (*store.List, error) { return r.store.Array(id) }
+	}
 	return func() (*store.List, error) { return r.store.List(id) }
+}
+
+// longWork is how many values an operation on a list may go through while its client's other requests wait.
+const longWork = 4096
+
+// mayDelay makes an operation on n values, if those are many, one that has to wait, so that it is done beside the others.
+func mayDelay(ctx context.Context, n int) error {
+	if n > longWork && ctx == store.NoWait {
+		return store.ErrBusy
+	}
+	return nil
 }
 
 func (r *request) listLen(context.Context) error {
@@ -71,14 +88,7 @@ func (r *request) listPut(do func(*store.List, *store.Session, int64, store.Valu
 }
 
 func (r *request) listAppend(context.Context) error {
-	list := r.list()
-	values := make([]store.Value, 0, min(max(r.items-1, 0), len(r.b)))
-	for range cap(values) {
-		values = append(values, r.storedValue())
-		if r.err != nil {
-			return nil
-		}
-	}
+	list, values := r.list(), r.storedValues(1)
 	if !r.ok() {
 		return nil
 	}
@@ -102,4 +112,229 @@ func (r *request) listSnapshot(context.Context) error {
 		return err
 	}
 	return r.firstPage(l.Snapshot())
+}
+
+// storedValues reads values to the end of the request, behind a number of other arguments.
+func (r *request) storedValues(behind int) []store.Value {
+	values := make([]store.Value, 0, min(max(r.items-behind, 0), len(r.b)))
+	for range cap(values) {
+		values = append(values, r.storedValue())
+	}
+	return values
+}
+
+func (r *request) listSlice(context.Context) error {
+	list, i, j := r.list(), r.int(), r.int()
+	if !r.ok() {
+		return nil
+	}
+	l, err := list()
+	if err != nil {
+		return err
+	}
+	return r.firstPage(l.Slice(i, j))
+}
+
+func (r *request) listSplice(context.Context) error {
+	list, i, j, values := r.list(), r.int(), r.int(), r.storedValues(3)
+	if !r.ok() {
+		return nil
+	}
+	l, err := list()
+	if err != nil {
+		return err
+	}
+	n, err := l.Splice(r.store, i, j, values)
+	if err != nil {
+		return err
+	}
+	return r.number(uint64(n))
+}
+
+func (r *request) listFind(ctx context.Context) error {
+	list, i, j := r.list(), r.int(), r.int()
+	match := r.match()
+	if !r.ok() {
+		return nil
+	}
+	l, err := list()
+	if err != nil {
+		return err
+	}
+	if err := mayDelay(ctx, l.Len()); err != nil {
+		return err
+	}
+	at := l.Find(i, j, match().Equal)
+	p := r.newReply(r.id)
+	if at >= 0 {
+		p.uint(uint64(at))
+	} else {
+		p.null()
+	}
+	p.send()
+	return nil
+}
+
+// match reads a value that others are to be compared with.
+func (r *request) match() func() *document.Matcher {
+	data, _ := r.value()
+	return func() *document.Matcher { return document.Match(data) }
+}
+
+func (r *request) listCount(ctx context.Context) error {
+	list, match := r.list(), r.match()
+	if !r.ok() {
+		return nil
+	}
+	l, err := list()
+	if err != nil {
+		return err
+	}
+	if err := mayDelay(ctx, l.Len()); err != nil {
+		return err
+	}
+	return r.number(uint64(l.Count(match().Equal)))
+}
+
+func (r *request) listRemove(ctx context.Context) error {
+	list, match := r.list(), r.match()
+	if !r.ok() {
+		return nil
+	}
+	l, err := list()
+	if err != nil {
+		return err
+	}
+	if err := mayDelay(ctx, l.Len()); err != nil {
+		return err
+	}
+	existed, err := l.RemoveFirst(match().Equal)
+	if err != nil {
+		return err
+	}
+	return r.whether(existed)
+}
+
+func (r *request) listClear(context.Context) error {
+	list := r.list()
+	if !r.ok() {
+		return nil
+	}
+	l, err := list()
+	if err != nil {
+		return err
+	}
+	if err := l.Clear(); err != nil {
+		return err
+	}
+	return r.done()
+}
+
+func (r *request) listReverse(ctx context.Context) error {
+	list := r.list()
+	if !r.ok() {
+		return nil
+	}
+	l, err := list()
+	if err != nil {
+		return err
+	}
+	if err := mayDelay(ctx, l.Len()); err != nil {
+		return err
+	}
+	l.Reverse()
+	return r.done()
+}
+
+func (r *request) listSort(ctx context.Context) error {
+	list, descending := r.list(), r.bool()
+	if !r.ok() {
+		return nil
+	}
+	l, err := list()
+	if err != nil {
+		return err
+	}
+	if err := mayDelay(ctx, l.Len()); err != nil {
+		return err
+	}
+	l.Arrange(func(n int, data func(int) string) []int {
+		ranks := make([]document.Rank, n)
+		order := make([]int, n)
+		for i := range n {
+			ranks[i], order[i] = document.RankOf(data(i)), i
+		}
+		slices.SortStableFunc(order, func(a, b int) int {
+			if descending {
+				a, b = b, a
+			}
+			return ranks[a].Compare(ranks[b])
+		})
+		return order
+	})
+	return r.done()
+}
+
+func (r *request) listExtend(context.Context) error {
+	list, other := r.list(), r.list()
+	if !r.ok() {
+		return nil
+	}
+	l, err := list()
+	if err != nil {
+		return err
+	}
+	from, err := other()
+	if err != nil {
+		return err
+	}
+	n := from.Snapshot()
+	defer n.Free()
+	if err := l.Extend(n); err != nil {
+		return err
+	}
+	return r.done()
+}
+
+func (r *request) listVersion(context.Context) error {
+	list := r.list()
+	if !r.ok() {
+		return nil
+	}
+	l, err := list()
+	if err != nil {
+		return err
+	}
+	return r.number(l.Version())
+}
+
+func (r *request) listReplace(context.Context) error {
+	list, version, values := r.list(), r.uint(), r.storedValues(2)
+	if !r.ok() {
+		return nil
+	}
+	l, err := list()
+	if err != nil {
+		return err
+	}
+	replaced, err := l.Replace(r.store, version, values)
+	if err != nil {
+		return err
+	}
+	return r.whether(replaced)
+}
+
+func (r *request) arrayFill(context.Context) error {
+	list, v := r.list(), r.storedValue()
+	if !r.ok() {
+		return nil
+	}
+	l, err := list()
+	if err != nil {
+		return err
+	}
+	if err := l.Fill(r.store, v); err != nil {
+		return err
+	}
+	return r.done()
 }

@@ -215,6 +215,7 @@ func (s *session) letGo(id uint64) {
 	}
 	s.store.Abort(id)
 	s.store.Discard(id)
+	s.store.Unwatch(id)
 }
 
 // A replier builds one reply in the buffer of those to be written. Between newReply and send the session's mutex is held,

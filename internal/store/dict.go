@@ -37,6 +37,15 @@ func (d *Dict) place(self *object, g *graph) { d.self, d.graph = self, g }
 // Dict returns the dict with that id, to which the session must hold a reference.
 func (s *Session) Dict(id ID) (*Dict, error) { return bodyOf[*Dict](s, id, KindDict) }
 
+// Namespace returns the dict that is the content of a namespace.
+func (s *Session) Namespace(id ID) (*Dict, error) { return bodyOf[*Dict](s, id, KindNamespace) }
+
+// Cell returns the dict that is the content of a value. Its only key is CellKey.
+func (s *Session) Cell(id ID) (*Dict, error) { return bodyOf[*Dict](s, id, KindValue) }
+
+// CellKey is the key of what a value holds.
+var CellKey = []byte{}
+
 // A Pair is a key and its value.
 type Pair struct {
 	// Key is the key's bytes.

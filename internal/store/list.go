@@ -71,14 +71,18 @@ func (l *List) size() (entries, bytes int64) {
 	return int64(l.rope.n), l.bytes
 }
 
-// index makes an index of one that may be negative; limit is how many there are.
-func index(i int64, limit int) (int, error) {
-	at := i
+// indexLocked makes an index of one that may be negative.
+func (l *List) indexLocked(i int64) (int, error) {
+	at, n := i, int64(l.rope.n)
 	if at < 0 {
-		at += int64(limit)
+		at += n
 	}
-	if at < 0 || at >= int64(limit) {
-		return 0, fmt.Errorf("%w: index %d of %d", ErrRange, i, limit)
+	if at < 0 || at >= n {
+		what := "a list"
+		if l.fixed {
+			what = "an array"
+		}
+		return 0, fmt.Errorf("%w: index %d of %s of %d", ErrRange, i, what, n)
 	}
 	return int(at), nil
 }
@@ -100,7 +104,7 @@ func span(i, j int64, limit int) (from, to int) {
 func (l *List) Get(s *Session, i int64) (Value, error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	at, err := index(i, l.rope.n)
+	at, err := l.indexLocked(i)
 	if err != nil {
 		return Value{}, err
 	}
@@ -151,7 +155,7 @@ func (l *List) Set(s *Session, i int64, v Value) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at, err := index(i, l.rope.n)
+	at, err := l.indexLocked(i)
 	if err != nil {
 		return err
 	}
@@ -163,7 +167,7 @@ func (l *List) Set(s *Session, i int64, v Value) error {
 func (l *List) Edit(s *Session, i int64, f Editor) (old Value, ok bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at, err := index(i, l.rope.n)
+	at, err := l.indexLocked(i)
 	if err != nil {
 		return Value{}, false, err
 	}
@@ -210,7 +214,7 @@ func (l *List) Insert(s *Session, i int64, v Value) error {
 	defer l.mu.Unlock()
 	at := l.rope.n
 	if i != int64(at) {
-		if at, err = index(i, l.rope.n); err != nil {
+		if at, err = l.indexLocked(i); err != nil {
 			return err
 		}
 	}
@@ -267,6 +271,23 @@ func (l *List) Replace(s *Session, version uint64, values []Value) (bool, error)
 	}
 	l.spliceLocked(0, l.rope.n, items)
 	return true, nil
+}
+
+// Fill gives all places of an array one value.
+func (l *List) Fill(s *Session, v Value) error {
+	m, err := s.mention(v.Refs)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if m != nil {
+		items := slices.Repeat([]item{{v.Data, m}}, l.rope.n)
+		l.spliceLocked(0, l.rope.n, items)
+		return nil
+	}
+	l.fillLocked(item{data: v.Data})
+	return nil
 }
 
 // Find returns the index of the first value in a range for which f is true, -1 if there is none. f must not block.
@@ -420,6 +441,18 @@ func (l *List) spliceLocked(from, to int, items []item) {
 	} else {
 		l.noteLocked(from, toEnd)
 	}
+}
+
+// fillLocked gives all places a value without references.
+func (l *List) fillLocked(it item) {
+	for _, c := range l.rope.chunks {
+		for i := range c {
+			l.graph.unlink(l.self, c[i].refs)
+		}
+	}
+	l.rope.fill(l.rope.n, it)
+	l.bytes = int64(l.rope.n) * int64(len(it.data))
+	l.noteLocked(0, l.rope.n)
 }
 
 // arrangeLocked puts the same items in another order.

@@ -138,12 +138,45 @@ const (
 	SymmetricDifference Algebra = 4 // what is in an odd number of them: of two, in one and not in the other
 )
 
-// Combine makes t what the operation makes of t and the others, at one moment.
-func (t *Set) Combine(a Algebra, others []*Set) error {
+func (a Algebra) check() error {
 	if a < Union || a > SymmetricDifference {
 		return fmt.Errorf("%w: there is no operation %d on sets", ErrInvalid, a)
 	}
+	return nil
+}
+
+// Combine makes t what the operation makes of t and the others, at one moment.
+func (t *Set) Combine(a Algebra, others []*Set) error {
+	if err := a.check(); err != nil {
+		return err
+	}
 	defer lockSets(t, others)()
+	t.combineLocked(a, others)
+	return nil
+}
+
+// Combined makes a set of what the operation makes of a set and others, at one moment. The session holds one reference to it.
+func (s *Session) Combined(id ID, a Algebra, others []*Set) (ID, error) {
+	if err := a.check(); err != nil {
+		return 0, err
+	}
+	o, err := s.object(id, KindSet)
+	if err != nil {
+		return 0, err
+	}
+	made, err := s.store.graph.create(KindSet, o.typ, nil)
+	if err != nil {
+		return 0, err
+	}
+	from, to := o.body.(*Set), made.body.(*Set)
+	unlock := lockSets(to, append(slices.Clone(others), from))
+	to.combineLocked(Union, []*Set{from})
+	to.combineLocked(a, others)
+	unlock()
+	return s.adopt(made)
+}
+
+func (t *Set) combineLocked(a Algebra, others []*Set) {
 	if a == Intersection {
 		scan(t.table.snapshot(), 0, func(e *entry) bool {
 			key := []byte(e.key)
@@ -152,7 +185,7 @@ func (t *Set) Combine(a Algebra, others []*Set) error {
 			}
 			return true
 		})
-		return nil
+		return
 	}
 	// Itself first, while it still is what it was: the order of the others does not matter.
 	self := 0
@@ -178,7 +211,6 @@ func (t *Set) Combine(a Algebra, others []*Set) error {
 			return true
 		})
 	}
-	return nil
 }
 
 // A Relation is what holds between two sets.

@@ -197,6 +197,8 @@ func (w *Watch) putBack(seq uint64, keys []string) {
 type Report struct {
 	// Seq is the number that the next call has to show.
 	Seq uint64
+	// Keyed says that the object has keys, and is not a list.
+	Keyed bool
 	// All says that everything may have changed.
 	All bool
 	// From and To are the range of a list in which values may have changed, and Len how many it has now.
@@ -211,7 +213,7 @@ func (w *Watch) Next(ctx context.Context, s *Session, arrived uint64, f func(key
 	if err != nil {
 		return Report{}, err
 	}
-	r := Report{Seq: seq, All: told.all}
+	r := Report{Seq: seq, All: told.all, Keyed: true}
 	switch b := w.obj.body.(type) {
 	case *Dict:
 		for i, k := range told.order {
@@ -232,7 +234,7 @@ func (w *Watch) Next(ctx context.Context, s *Session, arrived uint64, f func(key
 			}
 		}
 	case *List:
-		r.Len = b.Len()
+		r.Keyed, r.Len = false, b.Len()
 		r.From, r.To = min(told.from, r.Len), min(told.to, r.Len)
 	}
 	return r, nil
