@@ -191,6 +191,45 @@ func (p *Pool) stalledLocked() *worker {
 	return nil
 }
 
+// watchLocked has watchTime look at workers as long as they have something to do.
+func (p *Pool) watchLocked() {
+	if !p.watchSet && p.options.Grace >= 0 {
+		p.watchSet = true
+		p.watching.Reset(p.patience())
+	}
+}
+
+// patience is how long a worker may take to begin what it was sent. A busy machine can take its time to let it.
+func (p *Pool) patience() time.Duration { return max(p.options.Grace, time.Second) }
+
+// watchTime ends workers that do not begin what they were sent. Time is no proof that they never will, but none is needed: what is taken back from them runs once, elsewhere.
+func (p *Pool) watchTime() {
+	p.mu.Lock()
+	defer p.unlock()
+	p.watchSet = false
+	if p.sentJobs == 0 {
+		return
+	}
+	p.watchLocked()
+	p.clock = time.Now()
+	for _, w := range p.workers {
+		if w.outstanding == 0 || w.killed || p.clock.Sub(w.progress) < p.patience() || w.runsLocked() != nil {
+			continue
+		}
+		p.backlog.pushFront(w.recallLocked(w.outstanding))
+		if w.outstanding > 0 {
+			continue // it has begun after all
+		}
+		if w.state == ready {
+			p.idle--
+			w.state = ending
+		}
+		w.killed = true
+		w.kill()
+	}
+	p.dispatchLocked()
+}
+
 // staffLocked is the number of workers that are there to stay.
 func (p *Pool) staffLocked() int {
 	n := 0

@@ -32,11 +32,11 @@ type Goroutines struct {
 	finished chan struct{}
 }
 
-// GoroutineOptions are settings of [NewGoroutines]; they are as the fields of [Options] that have these names.
+// GoroutineOptions are settings of [NewGoroutines]; they are as the fields of [Options] that have these names. The zero value of each works.
 type GoroutineOptions struct {
-	TaskTimeout time.Duration
-	Backlog     int
-	Progress    func(Stats)
+	TaskTimeout time.Duration // of tasks that do not say otherwise; their ctx ends then. Zero is none
+	Backlog     int           // how many tasks may wait, at most; who submits waits for room. Zero is no limit
+	Progress    func(Stats)   // is called when tasks have ended, from one goroutine at a time
 }
 
 // NewGoroutines makes an executor of n goroutines, which are started when there is work. It panics if n is below one. Of options, the first counts.

@@ -353,17 +353,6 @@ func (c *cell) idle() {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	if kind == "stop" && c.options.Workers == 1 {
-		// Nobody else is there, and that it will go on one day cannot be ruled out. Here it does.
-		f, err := square.Submit(c.ctx, c.pool, 5)
-		if err != nil {
-			c.Fatal(err)
-		}
-		syscall.Kill(pid, syscall.SIGCONT)
-		if v, err := f.Result(c.ctx); v != 25 || err != nil {
-			c.Errorf("the task of a worker that was stopped: %d, %v", v, err)
-		}
-	}
 	c.some()
 	c.after()
 }

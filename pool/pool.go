@@ -31,7 +31,8 @@ type Options struct {
 	Retries     int
 	TaskTimeout time.Duration
 
-	// Grace is the time from the end of a task's ctx, because it was cancelled, its time is over, or the pool is terminated, until its worker is killed. Zero is process.DefaultGrace; below zero it is not killed.
+	// Grace is the time from the end of a task's ctx, because it was cancelled, its time is over, or the pool is terminated, until its worker is killed. So is a worker that does not end when it was told to, and
+	// one that for so long, and at least a second, does not begin what it was sent, being stopped by a signal for one, which costs no task. Zero is process.DefaultGrace; below zero none of them is killed.
 	Grace time.Duration
 
 	// MemoryLimit is for each worker, in bytes: see [process.Limits]. Zero is none.
@@ -96,6 +97,8 @@ type Pool struct {
 	estimates map[*entry]time.Duration // of one element
 	stealing  *time.Timer
 	stealSet  bool
+	watching  *time.Timer
+	watchSet  bool
 	stats     Stats
 	clock     time.Time // of the last look
 	bells     []*worker // to ring once the lock is free
@@ -132,6 +135,8 @@ func New(o Options) (*Pool, error) {
 	p.reporter = reporter{call: o.Progress, stats: p.Stats}
 	p.stealing = time.AfterFunc(time.Hour, p.stealTime)
 	p.stealing.Stop()
+	p.watching = time.AfterFunc(time.Hour, p.watchTime)
+	p.watching.Stop()
 	if o.Initializer.fn == nil {
 		if !registered.Begun() {
 			return nil, process.ErrNoMain
@@ -365,6 +370,7 @@ func (p *Pool) endIfDoneLocked() {
 		return
 	}
 	p.stealing.Stop()
+	p.watching.Stop()
 	for _, w := range p.workers {
 		w.stopLocked()
 	}

@@ -215,6 +215,7 @@ func (w *worker) sendLocked(j *job) {
 	}
 	w.outstanding++
 	p.sentJobs++
+	p.watchLocked()
 	if j.estimate > 0 {
 		w.load += j.estimate
 	}
