@@ -162,3 +162,46 @@ func TestReport(t *testing.T) {
 		t.Error("a page without blocks, and no error")
 	}
 }
+
+// The page shows every group and every series, and what it shows is what the result beside it says.
+func TestPagesOfTheRepository(t *testing.T) {
+	text, err := os.ReadFile("../docs/performance.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(text)
+	want := func(block string) {
+		t.Helper()
+		if !strings.Contains(page, "<!-- bench: "+block+" -->\n") {
+			t.Errorf("docs/performance.md has no <!-- bench: %s --> … <!-- /bench -->", block)
+		}
+	}
+	for _, g := range groups {
+		if len(g.comparisons) > 0 {
+			want("rows " + g.name)
+		}
+		if len(g.latencies) > 0 {
+			want("latencies " + g.name)
+		}
+		for _, s := range g.series {
+			want("series " + s.name)
+		}
+	}
+	r, err := loadResult("../docs/performance.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, images := range map[string]string{"../README.md": "docs/figures/", "../docs/performance.md": "figures/"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		filled, err := fillPage(r, string(text), images)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if filled != string(text) {
+			t.Errorf("%s does not show what docs/performance.json says: in bench, run\n\tgo run . -report .. -json ../docs/performance.json", name)
+		}
+	}
+}
