@@ -116,3 +116,44 @@ func ExampleListen() {
 	fmt.Println(numbers, err)
 	// Output: [111 222 333] <nil>
 }
+
+// An end of a pipe that is sent through another has moved: what is behind it now talks to somebody else.
+func ExampleConn_Send() {
+	us, them, err := pipe.New()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer us.Close()
+	defer them.Close()
+	r, w, err := pipe.NewOneWay()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer r.Close()
+	type order struct {
+		Text  string
+		Reply *pipe.Conn
+	}
+	if err := us.Send(order{"tea", w}); err != nil { // w is closed here
+		fmt.Println(err)
+		return
+	}
+
+	// In the other process:
+	var o order
+	if err := them.Recv(&o); err != nil {
+		fmt.Println(err)
+		return
+	}
+	o.Reply.Send("your " + o.Text)
+	o.Reply.Close()
+
+	var reply string
+	fmt.Println(r.Recv(&reply), reply)
+	fmt.Println(r.Recv(&reply)) // the other process was the only one that had the end
+	// Output:
+	// <nil> your tea
+	// EOF
+}

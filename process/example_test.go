@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 
+	"github.com/go-multiproc/multiproc/pipe"
 	"github.com/go-multiproc/multiproc/process"
 )
 
@@ -149,4 +150,55 @@ func ExampleLimits() {
 	}
 	// Output:
 	// beyond its memory limit: true
+}
+
+var workOn = process.Register(func(ctx context.Context, begun *pipe.Conn) error {
+	begun.Close()
+	<-ctx.Done()
+	fmt.Println("cleaning up:", context.Cause(ctx))
+	return nil
+})
+
+// Terminate asks: the ctx of the child's function ends, and it has the grace period to do what it has to. Kill does not ask.
+func ExampleProcess_Terminate() {
+	r, w, err := pipe.NewOneWay()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer r.Close()
+	p := process.New(workOn, w)
+	if err := p.Start(); err != nil {
+		fmt.Println(err)
+		return
+	}
+	r.RecvBytes() // io.EOF: it has begun. One that has not ends by the signal
+	if err := p.Terminate(); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println(p.Join(context.Background()))
+	// Output:
+	// cleaning up: process: received signal 15 (terminated)
+	// <nil>
+}
+
+// With children that are ready, a start takes a fraction of the time.
+func ExampleWarmUp() {
+	ctx := context.Background()
+	process.SetForkServer(process.ForkServerOptions{Warm: 2})
+	if err := process.WarmUp(ctx); err != nil {
+		fmt.Println(err)
+		return
+	}
+	p := process.New(greet, greeting{"reader", 1})
+	p.Name, p.Method = "ready", process.ForkServer
+	if err := p.Start(); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(p.Join(ctx))
+	process.SetForkServer(process.ForkServerOptions{Warm: -1}) // and none from now on
+	// Output:
+	// ready: hello, reader
+	// <nil>
 }

@@ -2,8 +2,10 @@ package psync_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
+	"os"
 
 	"github.com/go-multiproc/multiproc/psync"
 	"github.com/go-multiproc/multiproc/shm"
@@ -154,4 +156,87 @@ func ExampleMutexAt() {
 	_, err = psync.EventAt(s, 0)
 	fmt.Println(err)
 	// Output: psync: shm: segment holds something else: a Mutex stands at byte 0, not an Event
+}
+
+// A lock is passed to child processes as an argument, and is one lock for all of them.
+func Example() {
+	ctx := context.Background()
+	mu, err := psync.NewMutex()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer mu.Close()
+
+	// In any process that was given mu:
+	if err := mu.Lock(ctx); err != nil { // psync.ErrOwnerDied after a holder was killed
+		log.Fatal(err)
+	}
+	fmt.Println("inside")
+	if err := mu.Unlock(); err != nil {
+		log.Fatal(err)
+	}
+	// Output: inside
+}
+
+// What the lock guards may be elsewhere: the store at the other end keeps the highest fence that it has seen, and
+// refuses whoever comes with an older one, since he has lost the lock meanwhile.
+func ExampleMutex_Fence() {
+	ctx := context.Background()
+	mu, err := psync.NewMutex()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer mu.Close()
+	var highest uint64
+	store := func(fence uint64, what string) {
+		if fence < highest {
+			fmt.Println("refused:", what)
+			return
+		}
+		highest = fence
+		fmt.Println("stored:", what)
+	}
+
+	if err := mu.Lock(ctx); err != nil {
+		log.Fatal(err)
+	}
+	first := mu.Fence()
+	mu.Unlock()
+	if err := mu.Lock(ctx); err != nil {
+		log.Fatal(err)
+	}
+	store(mu.Fence(), "by the second holder")
+	store(first, "late, by the first")
+	mu.Unlock()
+	// Output:
+	// stored: by the second holder
+	// refused: late, by the first
+}
+
+// An operator takes a lock away from who will never give it back. It is abandoned then, as after a death, and the former
+// holder is told.
+func ExampleForceUnlock() {
+	ctx := context.Background()
+	name := fmt.Sprint("multiproc-example-lock-", os.Getpid())
+	mu, err := psync.CreateMutex(name)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer psync.Remove(name)
+	defer mu.Close()
+	if err := mu.Lock(ctx); err != nil {
+		log.Fatal(err)
+	}
+
+	if err := psync.ForceUnlock(name); err != nil { // in the operator's program
+		log.Fatal(err)
+	}
+
+	fmt.Println(errors.Is(mu.Unlock(), psync.ErrLockLost))
+	fmt.Println(errors.Is(mu.Lock(ctx), psync.ErrOwnerDied))
+	fmt.Println(mu.Recover(ctx, nil))
+	// Output:
+	// true
+	// true
+	// <nil>
 }

@@ -120,3 +120,66 @@ func ExampleReserve() {
 	// hello
 	// <nil>
 }
+
+// Join waits until everything that was put is dealt with.
+func ExampleQueue_Join() {
+	ctx := context.Background()
+	jobs, err := queue.New[string](queue.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer jobs.Close()
+	if _, err := jobs.PutMany(ctx, []string{"a", "b"}); err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	go func() { // in a program, a child process
+		for {
+			job, err := jobs.Get(ctx)
+			if err != nil {
+				return
+			}
+			fmt.Println(job)
+			if err := jobs.TaskDone(); err != nil {
+				return
+			}
+		}
+	}()
+	fmt.Println(jobs.Join(ctx))
+	// Output:
+	// a
+	// b
+	// <nil>
+}
+
+// A message that nobody can deal with gets out of the others' way.
+func ExampleQueue_DeadLetters() {
+	ctx := context.Background()
+	jobs, err := queue.New[string](queue.Options{MaxDeliveries: 2})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer jobs.Close()
+	if err := jobs.Put(ctx, "poison"); err != nil {
+		fmt.Println(err)
+		return
+	}
+	for range 2 {
+		l, err := jobs.Lease(ctx)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println("delivery", l.Deliveries())
+		l.Nack() // or its process dies
+	}
+	letter, err := jobs.DeadLetters().Get(ctx)
+	fmt.Println(letter, jobs.Len(), err)
+	// Output:
+	// delivery 1
+	// delivery 2
+	// poison 0 <nil>
+}

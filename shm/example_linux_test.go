@@ -1,10 +1,13 @@
 package shm_test
 
 import (
+	"context"
 	"fmt"
 	"log"
 	"os"
+	"path/filepath"
 
+	"github.com/go-multiproc/multiproc/psync"
 	"github.com/go-multiproc/multiproc/shm"
 )
 
@@ -56,4 +59,69 @@ func ExampleReap() {
 		fmt.Println(s.Name, s.Kind, s.Size)
 	}
 	// Output: left segment 100
+}
+
+// A segment is memory. Child processes get it as an argument.
+func Example() {
+	s, err := shm.New(4096)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+	copy(s.Bytes()[100:], "seen by all")
+	kept := s.Bytes()[100:111]
+	fmt.Printf("%q\n", kept)
+
+	s.Close()
+	fmt.Printf("%q\n", kept[:3]) // no fault: zeros
+	// Output:
+	// "seen by all"
+	// "\x00\x00\x00"
+}
+
+// Who has something open, who holds it, and since when.
+func ExampleInspect() {
+	dir, err := os.MkdirTemp("/dev/shm", "multiproc-example-")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	here := shm.Options{Dir: dir}
+	mu, err := psync.CreateMutex("index", here)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer mu.Close()
+	if err := mu.Lock(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+	defer mu.Unlock()
+
+	st, err := shm.Inspect("index", here)
+	if err != nil {
+		log.Fatal(err)
+	}
+	holder := st.Parts[0].Holders[0]
+	fmt.Println(st.Kind, len(st.Users), holder.PID == os.Getpid(), holder.Alive)
+	// Output: mutex 1 true true
+}
+
+// A file that some other program made, and whose layout the two have agreed upon.
+func ExampleOpenRaw() {
+	dir, err := os.MkdirTemp("/dev/shm", "multiproc-example-")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	if err := os.WriteFile(filepath.Join(dir, "psm_1234"), []byte("made elsewhere"), 0o600); err != nil {
+		log.Fatal(err)
+	}
+
+	s, err := shm.OpenRaw("psm_1234", shm.Options{Dir: dir})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+	fmt.Printf("%s\n", s.Bytes()[:14])
+	// Output: made elsewhere
 }

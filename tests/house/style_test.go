@@ -2,6 +2,7 @@ package house_test
 
 import (
 	"go/ast"
+	"go/doc"
 	"go/token"
 	"path"
 	"regexp"
@@ -214,4 +215,30 @@ func receiverExported(d *ast.FuncDecl) bool {
 func firstWords(s string) string {
 	w := strings.Fields(s)
 	return strings.Join(w[:min(len(w), 5)], " ")
+}
+
+// Each package of the public has an example of the whole, and more of its parts, which go test runs: they have an output.
+func TestPackagesHaveExamples(t *testing.T) {
+	examples := map[string]map[string]bool{} // directory -> names
+	for _, s := range sources(t) {
+		if !s.isTest {
+			continue
+		}
+		for _, e := range doc.Examples(s.file) {
+			if examples[s.dir] == nil {
+				examples[s.dir] = map[string]bool{}
+			}
+			examples[s.dir][e.Name] = true
+			if e.Output == "" && !e.EmptyOutput {
+				t.Errorf("%s: Example%s has no output, so that it is not run", s.path, e.Name)
+			}
+		}
+	}
+	for _, line := range layers[1 : len(layers)-1] {
+		for _, dir := range line {
+			if !examples[dir][""] || len(examples[dir]) < 2 {
+				t.Errorf("%s has the examples %v; want one of the package and more", dir, examples[dir])
+			}
+		}
+	}
 }
