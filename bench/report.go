@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"maps"
 	"os"
@@ -218,8 +219,8 @@ func (s Series) measured() bool {
 	return slices.ContainsFunc(s.Lines, func(l Line) bool { return len(l.Points) > 0 })
 }
 
-// table is a series in figures.
-func (s Series) table() string {
+// xs are the values of X for which there is something.
+func (s Series) xs() []float64 {
 	var xs []float64
 	for _, l := range s.Lines {
 		for _, p := range l.Points {
@@ -227,7 +228,22 @@ func (s Series) table() string {
 		}
 	}
 	slices.Sort(xs)
-	xs = slices.Compact(xs)
+	return slices.Compact(xs)
+}
+
+// at is what there is for a value of X, or "".
+func (l Line) at(x float64) string {
+	for _, p := range l.Points {
+		if p.X == x {
+			return quantity(p.Y, "")
+		}
+	}
+	return ""
+}
+
+// table is a series in figures.
+func (s Series) table() string {
+	xs := s.xs()
 	var b strings.Builder
 	fmt.Fprintf(&b, "| %s |", s.X)
 	for _, x := range xs {
@@ -237,13 +253,7 @@ func (s Series) table() string {
 	for _, l := range s.Lines {
 		fmt.Fprintf(&b, "| %s |", cell(l.What))
 		for _, x := range xs {
-			text := "–"
-			for _, p := range l.Points {
-				if p.X == x {
-					text = quantity(p.Y, "")
-				}
-			}
-			fmt.Fprintf(&b, " %s |", text)
+			fmt.Fprintf(&b, " %s |", cmp.Or(l.at(x), "–"))
 		}
 		b.WriteString("\n")
 	}

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
-	"strings"
+	"maps"
+	"slices"
 	"text/tabwriter"
 )
 
@@ -87,27 +89,22 @@ func (r GroupResult) print(to io.Writer) {
 	for _, s := range r.Series {
 		fmt.Fprintf(to, "%s: %s by %s\n", s.Title, s.Y, s.X)
 		w := tabwriter.NewWriter(to, 0, 0, 2, ' ', tabwriter.AlignRight)
-		for i, l := range s.Lines {
-			if i == 0 || len(l.Points) > 0 && len(l.Points) != len(s.Lines[i-1].Points) {
-				var head strings.Builder
-				for _, p := range l.Points {
-					fmt.Fprintf(&head, "%s\t", s.label(p.X))
-				}
-				fmt.Fprintf(w, "\t%s\n", head.String())
-			}
+		xs := s.xs()
+		for _, x := range xs {
+			fmt.Fprintf(w, "\t%s", s.label(x))
+		}
+		fmt.Fprintln(w, "\t")
+		for _, l := range s.Lines {
 			fmt.Fprintf(w, "%s\t", l.What)
-			for _, p := range l.Points {
-				fmt.Fprintf(w, "%s\t", quantity(p.Y, ""))
-			}
-			if l.Why != "" {
-				fmt.Fprintf(w, "%s\t", NotMeasured)
+			for _, x := range xs {
+				fmt.Fprintf(w, "%s\t", cmp.Or(l.at(x), "–"))
 			}
 			fmt.Fprintln(w)
 		}
 		w.Flush()
 	}
-	for name, why := range r.NotMeasured {
-		fmt.Fprintf(to, "not measured: %s: %s\n", name, why)
+	for _, name := range slices.Sorted(maps.Keys(r.NotMeasured)) {
+		fmt.Fprintf(to, "not measured: %s: %s\n", name, r.NotMeasured[name])
 	}
 	fmt.Fprintln(to)
 }
@@ -123,7 +120,7 @@ func summary(to io.Writer, r *Result) {
 			count[row.Verdict]++
 			if row.Verdict != OK {
 				s := row.shown()
-				fmt.Fprintf(to, "%s: %s: %s beside %s: %s, asked %s %s\n", row.Verdict, g.Name, s.what, s.beside, s.ratio, s.asked, row.Why)
+				fmt.Fprintf(to, "%s: %s: %s beside [%s], asked %s: %s\n", row.Verdict, g.Name, s.what, s.beside, s.asked, cmp.Or(s.ratio, row.Why))
 			}
 		}
 		if g.Failed {
