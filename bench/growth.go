@@ -48,6 +48,7 @@ var growthGroup = group{
 		}},
 		{"processes-manager", "Client processes that get keys of one dict", "clients", "time per call", crowds, []line{
 			{"manager", "manager crowd"},
+			{"manager, socket alone", "socket crowd"},
 			{"Redis", "redis crowd"},
 			{"Python Manager().dict()", "python manager crowd"},
 		}},
@@ -466,16 +467,29 @@ func managerGrowth(ctx context.Context) (all []experiment, cleanUp func(), err e
 	if err != nil {
 		return nil, func() {}, err
 	}
-	cleanUp = func() { m.Shutdown(ctx) }
+	plain, err := manager.Start(manager.Options{NoRings: true})
+	if err != nil {
+		m.Shutdown(ctx)
+		return nil, func() {}, err
+	}
+	cleanUp = func() { m.Shutdown(ctx); plain.Shutdown(ctx) }
 	one, err := manager.NewDict[string, int](m)
 	if err != nil {
 		return nil, cleanUp, err
 	}
-	if err := one.Set(ctx, "key", 1); err != nil {
+	socket, err := manager.NewDict[string, int](plain)
+	if err != nil {
 		return nil, cleanUp, err
 	}
+	for _, d := range []*manager.Dict[string, int]{one, socket} {
+		if err := d.Set(ctx, "key", 1); err != nil {
+			return nil, cleanUp, err
+		}
+	}
 	for _, n := range crowds {
-		all = append(all, crowd("manager crowd", n, 16_000, member{Does: "dict", Dict: one}))
+		all = append(all,
+			crowd("manager crowd", n, 40_000, member{Does: "dict", Dict: one}),
+			crowd("socket crowd", n, 16_000, member{Does: "dict", Dict: socket}))
 	}
 	for _, n := range batches {
 		all = append(all, inBatches("dict batch", n, func(ctx context.Context, first, batch int) error {

@@ -63,9 +63,11 @@ func latencyRows() (rows []latency) {
 	}
 	return append(rows,
 		latency{"manager, get of a key", "", "dict get"},
+		latency{"", "this library, socket alone", "socket get"},
 		latency{"", "Redis HGET through go-redis", "redis get"},
 		latency{"", "Python Manager().dict()", "python get"},
 		latency{"manager, set of a key", "", "dict set"},
+		latency{"", "this library, socket alone", "socket set"},
 		latency{"", "Redis HSET through go-redis", "redis set"},
 		latency{"", "Python Manager().dict()", "python set"},
 		latency{"pool, Apply of a task that does nothing", "", "apply"},
@@ -85,13 +87,14 @@ type talk struct {
 var (
 	answerQueue = process.Register(func(ctx context.Context, t talk) error {
 		eventcount.NoSpin.Store(t.Asleep)
+		into := [][]byte{make([]byte, t.Size)}
 		for {
-			b, err := t.Queue.Get(ctx)
+			_, err := t.Queue.GetMany(ctx, into)
 			if errors.Is(err, queue.ErrClosed) {
 				return nil
 			}
 			if err == nil {
-				err = t.Back.Put(ctx, b)
+				err = t.Back.Put(ctx, into[0])
 			}
 			if err != nil {
 				return err
@@ -148,20 +151,20 @@ func queueTrips(name string, size, n int, asleep bool) experiment {
 			return nil, err
 		}
 		defer back.Close()
-		p := process.New(answerQueue, talk{Queue: to, Back: back, Asleep: asleep})
+		p := process.New(answerQueue, talk{Queue: to, Back: back, Asleep: asleep, Size: size})
 		if err := p.Start(); err != nil {
 			return nil, err
 		}
 		eventcount.NoSpin.Store(asleep)
 		defer eventcount.NoSpin.Store(false)
-		message := make([]byte, size)
+		message, into := make([]byte, size), [][]byte{make([]byte, size)}
 		found, err := timeEach(name, n, func() error {
 			if err := to.Put(ctx, message); err != nil {
 				return err
 			}
-			b, err := back.Get(ctx)
-			if err == nil && len(b) != size {
-				err = fmt.Errorf("%d bytes came back, want %d", len(b), size)
+			_, err := back.GetMany(ctx, into)
+			if err == nil && len(into[0]) != size {
+				err = fmt.Errorf("%d bytes came back, want %d", len(into[0]), size)
 			}
 			return err
 		})
@@ -299,12 +302,22 @@ func latencyExperiments(ctx context.Context) (_ []experiment, cleanUp func(), er
 			cleanUp()
 		}
 	}()
-	m, err := manager.Start(manager.Options{})
-	if err != nil {
-		return nil, nil, err
+	dict := func(o manager.Options) *manager.Dict[string, int] {
+		if err != nil {
+			return nil
+		}
+		var m *manager.Manager
+		if m, err = manager.Start(o); err != nil {
+			return nil
+		}
+		cleanUps = append(cleanUps, func() { m.Shutdown(ctx) })
+		var d *manager.Dict[string, int]
+		if d, err = manager.NewDict[string, int](m); err == nil {
+			err = d.Set(ctx, "key", 1)
+		}
+		return d
 	}
-	cleanUps = append(cleanUps, func() { m.Shutdown(ctx) })
-	d, err := manager.NewDict[string, int](m)
+	d, socket := dict(manager.Options{}), dict(manager.Options{NoRings: true})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -329,10 +342,9 @@ func latencyExperiments(ctx context.Context) (_ []experiment, cleanUp func(), er
 			return timeEach(name, 5000, func() error { i++; return f(i) })
 		}}
 	}
-	if err := d.Set(ctx, "key", 1); err != nil {
-		return nil, nil, err
-	}
 	all = append(all,
+		calls("socket set", func(i int) error { return socket.Set(ctx, "key", i) }),
+		calls("socket get", func(int) error { _, _, err := socket.Get(ctx, "key"); return err }),
 		calls("dict set", func(i int) error { return d.Set(ctx, "key", i) }),
 		calls("dict get", func(int) error { _, _, err := d.Get(ctx, "key"); return err }),
 		calls("apply", func(i int) error { _, err := sameTask.Apply(ctx, p, i); return err }),
