@@ -120,6 +120,34 @@ func (t ticks) busy() float64 {
 	return 1 - t.idle/t.all
 }
 
+// use is the CPU time that the machine has spent, and of it what this process and those children that it has waited for have had.
+type use struct {
+	machine ticks
+	ours    time.Duration
+}
+
+func cpuUse() use {
+	u := use{machine: cpuTimes()}
+	for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
+		var r unix.Rusage
+		if unix.Getrusage(who, &r) == nil {
+			u.ours += time.Duration(r.Utime.Nano() + r.Stime.Nano())
+		}
+	}
+	return u
+}
+
+// others is the share of the machine's CPU time since before that neither was idle nor ours nor stolen.
+func (u use) others(before use) float64 {
+	d := u.machine.since(before.machine)
+	if d.all <= 0 {
+		return 0
+	}
+	const tick = 10 * time.Millisecond // USER_HZ is 100 on all that Go runs on
+	ours := float64(u.ours-before.ours) / float64(tick)
+	return max(0, (d.all-d.idle-d.stolen-ours)/d.all)
+}
+
 func (t ticks) stolenShare() float64 {
 	if t.all <= 0 {
 		return 0

@@ -107,13 +107,22 @@ func measureAll(ctx context.Context, chosen []group, rounds int) *Result {
 	r.Busy = m.unquiet()
 	warn(r.Busy)
 	began, before := time.Now(), cpuTimes()
+	var disturbed []string
 	for _, g := range chosen {
+		before := cpuUse()
 		found := g.measure(ctx, rounds)
+		found.Others = cpuUse().others(before)
+		if found.Others > 0.05 {
+			disturbed = append(disturbed, fmt.Sprintf("%s %.0f %%", g.name, 100*found.Others))
+		}
 		found.print(os.Stdout)
 		r.Groups = append(r.Groups, found)
 	}
 	r.Seconds = time.Since(began).Seconds()
 	r.StolenShare = cpuTimes().since(before).stolenShare()
+	if len(disturbed) > 0 {
+		r.Busy = append(r.Busy, "meanwhile other programs used CPU time: "+strings.Join(disturbed, ", "))
+	}
 	if r.StolenShare > 0.01 {
 		r.Busy = append(r.Busy, fmt.Sprintf("the hypervisor took %.0f %% of the CPU time for others", 100*r.StolenShare))
 	}

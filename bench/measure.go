@@ -89,8 +89,9 @@ func (g group) measure(ctx context.Context, rounds int) GroupResult {
 	} else {
 		defer cleanUp()
 	}
-	for range rounds {
+	for round := range rounds {
 		for _, e := range experiments {
+			status("%s, round %d of %d: %s", g.name, round+1, rounds, e.name)
 			if result.NotMeasured[e.name] != "" {
 				continue
 			}
@@ -107,6 +108,7 @@ func (g group) measure(ctx context.Context, rounds int) GroupResult {
 		}
 		slices.Reverse(experiments)
 	}
+	status("")
 	result.Seconds = time.Since(began).Seconds()
 	result.compare(g)
 	return result

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // steady is an experiment whose figures are these, one after the other.
@@ -175,6 +176,11 @@ func TestCPUTimes(t *testing.T) {
 	}
 	if d.busy() != 0.5 || d.stolenShare() != 0.125 {
 		t.Errorf("busy %v, stolen %v, want 0.5, 0.125", d.busy(), d.stolenShare())
+	}
+	mine := use{parseTicks("cpu  0 0 0 1000 0 0 0 0\n"), 0}
+	later := use{parseTicks("cpu  100 0 50 1840 0 0 0 10\n"), time.Second}
+	if got := later.others(mine); got != 0.05 {
+		t.Errorf("others had %v of the CPU time, want 0.05", got) // 150 ticks of 1000, of which 100 were ours
 	}
 	if quiet := (Machine{CPUs: 2, BusyAtStart: 0.02, LoadAtStart: [3]float64{0.4}}).unquiet(); quiet != nil {
 		t.Errorf("a quiet machine is not quiet: %v", quiet)

@@ -29,6 +29,7 @@ type GroupResult struct {
 	Latencies   []LatencyRow         `json:",omitempty"`
 	Series      []Series             `json:",omitempty"`
 	NotMeasured map[string]string    `json:",omitempty"` // experiment: why
+	Others      float64              // share of the CPU time that other programs used meanwhile
 	Failed      bool                 `json:",omitempty"` // one of NotMeasured should have been there
 	Samples     map[string][]float64 // figure: one for each round, in nanoseconds or the unit of the row
 }

@@ -5,8 +5,12 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
+	"sync"
 	"text/tabwriter"
+
+	"golang.org/x/sys/unix"
 )
 
 // shown is how a row is written, here and in the documentation.
@@ -128,4 +132,17 @@ func summary(to io.Writer, r *Result) {
 		}
 	}
 	fmt.Fprintf(to, "asked ratios: %d hold, %d do not, %d were not measured; %.0f s\n", count[OK], count[Missed], count[NotMeasured], r.Seconds)
+}
+
+// atTerminal reports whether somebody looks at the standard error.
+var atTerminal = sync.OnceValue(func() bool {
+	_, err := unix.IoctlGetTermios(int(os.Stderr.Fd()), unix.TCGETS)
+	return err == nil
+})
+
+// status replaces the line at the bottom of a terminal.
+func status(format string, arguments ...any) {
+	if atTerminal() {
+		fmt.Fprintf(os.Stderr, "\r\033[K%s", fmt.Sprintf(format, arguments...))
+	}
 }

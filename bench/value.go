@@ -33,19 +33,19 @@ func valueExperiments(context.Context) ([]experiment, func(), error) {
 		}}
 	}
 	return []experiment{
-		timed("value add", n, func(_ context.Context, n int) error {
+		timed("value add", 4*n, func(_ context.Context, n int) error {
 			for range n {
 				value.Add(v, 1)
 			}
 			return nil
 		}),
-		timed("heap add", n, func(_ context.Context, n int) error {
+		timed("heap add", 4*n, func(_ context.Context, n int) error {
 			for range n {
 				atomic.AddInt64(heap, 1)
 			}
 			return nil
 		}),
-		timed("value load", n, func(_ context.Context, n int) error {
+		timed("value load", 20*n, func(_ context.Context, n int) error {
 			sum := int64(0)
 			for range n {
 				sum += v.Load()
@@ -53,7 +53,7 @@ func valueExperiments(context.Context) ([]experiment, func(), error) {
 			sink.Store(uint64(sum))
 			return nil
 		}),
-		timed("heap load", n, func(_ context.Context, n int) error {
+		timed("heap load", 20*n, func(_ context.Context, n int) error {
 			sum := int64(0)
 			for range n {
 				sum += atomic.LoadInt64(heap)
