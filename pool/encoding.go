@@ -9,7 +9,8 @@ import (
 )
 
 // A form is how the values of a type travel. Numbers, and arrays of them, are their memory: parent and worker are one program on one machine. So
-// are slices of them, in the chunks of a map. Everything else is a message of package handover.
+// are slices of them, in the chunks of a map: what stands in a typed array of RFC 8746, without a head that would tell the worker what it knows. Everything else is a message of package handover, which
+// has typed arrays wherever there is a slice of numbers.
 type form[T any] struct {
 	flat bool
 	size int

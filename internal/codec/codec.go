@@ -21,6 +21,8 @@
 //   - Into an any, integers decode as int64 (those beyond it as *big.Int), maps as map[string]any, big integers as *big.Int.
 //   - Floating-point numbers keep their width and bits, NaN's included.
 //   - encoding.TextMarshaler is honoured after encoding.BinaryMarshaler, so that netip.Addr, url.URL, big.Float and their like cross.
+//   - Slices of numbers larger than a byte, from 8 elements on, are typed arrays of RFC 8746, which are copied and not read number by number. Either form is
+//     read into either, and into an any as []any. What the library has to write, as the values of a map, it writes as ordinary arrays; package handover writes those itself.
 //   - Struct fields match by exact name; unknown ones are skipped and missing ones stay zero.
 //
 // Types that are made of plain parts are written and read by a [Plan], without the library and to the same bytes.
@@ -155,8 +157,15 @@ func Unmarshal(b []byte, p any) error {
 	if rest, ok := read(b, p); ok && len(rest) == 0 {
 		return nil
 	}
-	if err := prepare(b, p); err != nil {
+	if err := prepare(p); err != nil {
 		return err
+	}
+	rest, typed, err := skip(b)
+	if err != nil {
+		return err
+	}
+	if typed {
+		b = append(expand(b[:len(b)-len(rest)]), rest...)
 	}
 	return endEarly(dec.Unmarshal(b, p))
 }
@@ -180,17 +189,29 @@ func UnmarshalFirst(b []byte, p any) (rest []byte, err error) {
 	if rest, ok := read(b, p); ok {
 		return rest, nil
 	}
-	if err := prepare(b, p); err != nil {
+	if err := prepare(p); err != nil {
 		return b, err
 	}
-	rest, err = dec.UnmarshalFirst(b, p)
+	rest, err = libraryFirst(b, p)
 	return rest, endEarly(err)
 }
 
-func prepare(b []byte, p any) error {
-	if _, err := Skip(b); err != nil {
-		return err
+// libraryFirst has the library decode the first item of b into *p.
+func libraryFirst(b []byte, p any) (rest []byte, err error) {
+	rest, typed, err := skip(b)
+	if err != nil {
+		return b, err
 	}
+	if !typed {
+		return dec.UnmarshalFirst(b, p)
+	}
+	if err := dec.Unmarshal(expand(b[:len(b)-len(rest)]), p); err != nil {
+		return b, err
+	}
+	return rest, nil
+}
+
+func prepare(p any) error {
 	v := reflect.ValueOf(p)
 	if v.Kind() != reflect.Pointer || v.IsNil() {
 		return errors.New("codec: decoding needs a pointer that is not nil")

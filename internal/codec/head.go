@@ -33,6 +33,7 @@ const (
 	float32Head = 0xfa
 	float64Head = 0xfb
 	timeTag     = 0xc0
+	shortTag    = 0xd8 // one with a number in the next byte
 	longTag     = 0xd9 // and above: one with a number beyond 255
 	null        = 0xf6
 	undefined   = 0xf7
@@ -230,6 +231,12 @@ var (
 // Skip returns what follows the first item of b. It is a plain loop, in constant space whatever the nesting, and so it checks neither
 // the nesting's depth, nor the chunks of strings of indefinite length, nor that such a map has a value for every key: decoding does.
 func Skip(b []byte) (rest []byte, err error) {
+	rest, _, err = skip(b)
+	return rest, err
+}
+
+// skip is Skip, and reports whether there are tags of typed arrays.
+func skip(b []byte) (rest []byte, typed bool, err error) {
 	var (
 		left = uint64(1) // items to come before the innermost item of indefinite length may break, or before the end
 		open []uint64    // left of what encloses each item of indefinite length
@@ -241,13 +248,13 @@ func Skip(b []byte) (rest []byte, err error) {
 			h = Head{Major: Major(b[0] >> 5), Arg: uint64(b[0] & 31)}
 			b = b[1:]
 		} else if h, err = ReadHead(b); err != nil {
-			return b, err
+			return b, typed, err
 		} else {
 			b = b[h.Size:]
 		}
 		if h.Major == Simple && h.Indefinite {
 			if left > 0 || len(open) == 0 {
-				return b, errBreak
+				return b, typed, errBreak
 			}
 			left = open[len(open)-1]
 			open = open[:len(open)-1]
@@ -262,13 +269,13 @@ func Skip(b []byte) (rest []byte, err error) {
 		switch h.Major {
 		case Bytes, Text:
 			if h.Arg > uint64(len(b)) {
-				return b, io.ErrUnexpectedEOF
+				return b, typed, io.ErrUnexpectedEOF
 			}
 			b = b[h.Arg:]
 		case Array, Map:
 			n := h.Arg
 			if n > uint64(len(b)) { // an element is at least one byte, and twice this does not overflow
-				return b, io.ErrUnexpectedEOF
+				return b, typed, io.ErrUnexpectedEOF
 			}
 			if h.Major == Map {
 				n *= 2
@@ -276,20 +283,21 @@ func Skip(b []byte) (rest []byte, err error) {
 			left += n
 		case Tag:
 			if tags++; tags > maxTagRun {
-				return b, errTags
+				return b, typed, errTags
 			}
 			left++
+			typed = typed || isTyped(h.Arg)
 		}
 		if h.Indefinite {
 			if len(open) == maxIndefinite {
-				return b, errIndefinite
+				return b, typed, errIndefinite
 			}
 			open = append(open, left)
 			left = 0
 		}
 		if left > uint64(len(b)) {
-			return b, io.ErrUnexpectedEOF
+			return b, typed, io.ErrUnexpectedEOF
 		}
 	}
-	return b, nil
+	return b, typed, nil
 }

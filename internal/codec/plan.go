@@ -33,13 +33,14 @@ const (
 	octetArray // an array of bytes
 	instant    // time.Time
 	slice
+	numbers // a slice of numbers larger than a byte, or of int8
 	array
 	pointer
 	record // a struct
 )
 
 // A Plan writes and reads the values of one type without reflection, at a fraction of what the library takes: the kinds and
-// offsets of all that is in them are known once and for all. It writes the very bytes that the library would, and reads what
+// offsets of all that is in them are known once and for all. It writes the very bytes that the library would, but for typed arrays, and reads what
 // that writes: what is otherwise in a message, and correct, or in a type, it leaves to the library, which has the last word about what
 // is an error, too. So there is one wire form, whoever writes.
 //
@@ -52,7 +53,8 @@ type Plan struct {
 	t      reflect.Type
 	size   uintptr
 	len    int   // array
-	elem   *Plan // slice, array, pointer
+	elem   *Plan // slice, numbers, array, pointer
+	tag    byte  // numbers: of the typed array
 	fields []field
 	head   string // record without optional fields: its head on the wire
 }
@@ -105,7 +107,7 @@ func (b *builder) settle() {
 	for _, p := range b.order {
 		p.pure = p.kind != foreign
 		switch p.kind {
-		case foreign, text, octets, instant, slice, pointer:
+		case foreign, text, octets, instant, slice, numbers, pointer:
 		default:
 			p.flat = true
 		}
@@ -202,6 +204,9 @@ func (b *builder) fill(p *Plan) {
 			return
 		}
 		p.elem = b.plan(t.Elem())
+		if tag, ok := typedTags[p.elem.kind]; ok {
+			p.kind, p.tag = numbers, tag
+		}
 	case reflect.Array:
 		p.kind, p.len = array, t.Len()
 		if t.Elem().Kind() == reflect.Uint8 {

@@ -170,7 +170,7 @@ var planned = []struct {
 	{"twenty-four fields", struct{ A, B, C, D, E, F, G, H, I, J, K, L, M, N, O, P, Q, R, S, T, U, V, W, X int }{X: 5}, true},
 }
 
-// What a plan writes and reads is what the library does.
+// What a plan writes and reads is what the library does, but for typed arrays, which the library does not know.
 func TestPlansAgreeWithLibrary(t *testing.T) {
 	for _, c := range planned {
 		t.Run(c.name, func(t *testing.T) {
@@ -200,12 +200,13 @@ func agree(t *testing.T, v reflect.Value) []byte {
 	buf := bytes.NewBufferString("x")
 	codec.Encode(buf, v.Interface())
 	for _, got := range [][]byte{got, byPointer[1:], buf.Bytes()[1:]} {
-		if !bytes.Equal(got, want) {
+		if got = codec.Expanded(got); !bytes.Equal(got, want) {
 			t.Fatalf("%v is written as\n%x, by the library as\n%x", v.Type(), got, want)
 		}
 	}
 	agreeReading(t, v.Type(), want)
-	return want
+	agreeReading(t, v.Type(), got)
+	return got
 }
 
 // agreeReading checks both ways of reading b.

@@ -141,6 +141,17 @@ func (p *Plan) append(b []byte, at unsafe.Pointer) ([]byte, error) {
 			return append(b, null), nil
 		}
 		return p.elem.appendAll(appendHead(b, Array, uint64(s.len)), s.data, s.len)
+	case numbers:
+		s := *(*words)(at)
+		if s.data == nil {
+			return append(b, null), nil
+		}
+		if s.len < typedFrom {
+			return p.elem.appendAll(appendHead(b, Array, uint64(s.len)), s.data, s.len)
+		}
+		size := s.len * int(p.elem.size)
+		b = appendHead(append(b, shortTag, p.tag), Bytes, uint64(size))
+		return appendLittle(b, unsafe.Slice((*byte)(s.data), size), int(p.elem.size)), nil
 	case array:
 		return p.elem.appendAll(appendHead(b, Array, uint64(p.len)), at, p.len)
 	case pointer:
@@ -222,7 +233,7 @@ func (f *field) absent(at unsafe.Pointer) bool {
 		return *(*float64)(at) == 0
 	case text:
 		return len(*(*string)(at)) == 0
-	case octets, slice:
+	case octets, slice, numbers:
 		return (*words)(at).len == 0
 	case pointer:
 		return *(*unsafe.Pointer)(at) == nil
@@ -341,9 +352,22 @@ func (p *Plan) read(b []byte, at unsafe.Pointer, after, depth int) (_ []byte, ok
 		t, err := time.Parse(time.RFC3339, unsafe.String(unsafe.SliceData(s), len(s)))
 		*(*time.Time)(at) = t
 		return b, err == nil
-	case slice:
+	case numbers, slice:
 		if len(b) > 0 && b[0] == null {
 			return b[1:], true
+		}
+		if p.kind == numbers && len(b) > 2 && b[0] == shortTag && b[1] == p.tag {
+			o, b, ok := readString(b[2:], Bytes)
+			if !ok || len(o)%int(p.elem.size) != 0 {
+				return b, false
+			}
+			n := len(o) / int(p.elem.size)
+			s := words{p.elem.alloc(p.t, n), n, n}
+			*(*words)(at) = s
+			if n > 0 {
+				copyLittle(unsafe.Slice((*byte)(s.data), len(o)), o, int(p.elem.size))
+			}
+			return b, true
 		}
 		n, b, ok = readArg(b, Array)
 		if !ok || depth > deepest || n > uint64(len(b)) || int(n)+after > len(b) {
@@ -371,11 +395,7 @@ func (p *Plan) read(b []byte, at unsafe.Pointer, after, depth int) (_ []byte, ok
 	case record:
 		return p.readRecord(b, at, after, depth)
 	}
-	v := reflect.NewAt(p.t, at).Interface()
-	if _, err := Skip(b); err != nil {
-		return b, false
-	}
-	rest, err := dec.UnmarshalFirst(b, v)
+	rest, err := libraryFirst(b, reflect.NewAt(p.t, at).Interface())
 	return rest, err == nil
 }
 

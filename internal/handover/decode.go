@@ -226,6 +226,9 @@ func (d *Decoder) scalar(v reflect.Value) (err error) {
 }
 
 func (d *Decoder) slice(v reflect.Value, p *plan) error {
+	if codec.IsTyped(d.data) {
+		return d.expanded(v, p)
+	}
 	h, err := d.head(codec.Array, p.t)
 	if err != nil {
 		return err
@@ -243,7 +246,22 @@ func (d *Decoder) slice(v reflect.Value, p *plan) error {
 	return nil
 }
 
+// expanded reads a typed array into what is filled element by element.
+func (d *Decoder) expanded(v reflect.Value, p *plan) error {
+	item, rest, err := codec.Expand(d.data)
+	if err != nil {
+		return err
+	}
+	d.data = item
+	err = d.value(v, p)
+	d.data = rest
+	return err
+}
+
 func (d *Decoder) array(v reflect.Value, p *plan) error {
+	if codec.IsTyped(d.data) {
+		return d.expanded(v, p)
+	}
 	h, err := d.head(codec.Array, p.t)
 	if err != nil {
 		return err

@@ -39,6 +39,7 @@ type plan struct {
 	dec     bool // decoding does: something in it may be a handle, or a struct that the codec would lose part of
 	handles bool // something in it may be a handle or a descriptor
 	sized   bool // something in it is a slice, and so perhaps long
+	numbers bool // something in it is a slice of numbers, which the codec writes as a typed array
 	cycles  bool // a value may contain itself by way of this type
 	flat    bool // data that an any may hold, with nothing in it to look at
 	direct  bool // a leaf without methods of its own, quicker to write here than to hand over
@@ -104,7 +105,7 @@ func (b *builder) settle() {
 		for _, p := range b.order {
 			for q := range p.parts {
 				for _, f := range []struct{ to, from *bool }{
-					{&p.enc, &q.enc}, {&p.dec, &q.dec}, {&p.handles, &q.handles}, {&p.cycles, &q.cycles}, {&p.sized, &q.sized},
+					{&p.enc, &q.enc}, {&p.dec, &q.dec}, {&p.handles, &q.handles}, {&p.cycles, &q.cycles}, {&p.sized, &q.sized}, {&p.numbers, &q.numbers},
 				} {
 					if *f.from && !*f.to {
 						*f.to, changed = true, true
@@ -113,6 +114,9 @@ func (b *builder) settle() {
 			}
 			if p.cycles && !p.enc {
 				p.enc, changed = true, true
+			}
+			if p.class == mapping && p.elem.numbers && !(p.enc && p.dec) {
+				p.enc, p.dec, changed = true, true, true // the codec has the library write maps, and all that is in them
 			}
 		}
 	}
@@ -199,6 +203,7 @@ func (b *builder) fill(p *plan) {
 		}
 		p.elem = b.plan(t.Elem())
 		p.flat = p.elem.flat && !p.elem.enc
+		p.numbers = p.class == slice && p.elem.direct && p.elem.t.Kind() >= reflect.Int && p.elem.t.Kind() <= reflect.Float64
 	case reflect.Map:
 		p.class = mapping
 		switch k := t.Key(); {
