@@ -273,16 +273,16 @@ var systems = []string{"this library", "Python", "Redis", "bare machine"}
 
 const overviewText = "One operation at a time: this library, Python's multiprocessing, Redis, and what the machine takes at least"
 
-// overview is what the README shows: for each operation the figures of the systems, as group and name of samples.
+// overview is what the README shows: for each operation the figures of the systems, as group and name of samples, or of another group as group:name.
 func overview(r *Result) []Entry {
 	var entries []Entry
 	for _, e := range []struct {
 		what, group              string
 		ours, python, redis, raw string
 	}{
-		{"lock, unlock", "lock", "mutex", "python with", "", "cas pair"},
-		{"add to a shared number", "value", "value add", "python update", "", "heap add"},
-		{"queue, 8 bytes", "growth", at("queue size", 8), at("python queue size", 8), "", at("copies size", 8)},
+		{"lock, unlock", "lock", "mutex", "python with", "redis:setnx", "cas pair"},
+		{"add to a shared number", "value", "value add", "python update", "redis:incr", "heap add"},
+		{"queue, 8 bytes", "growth", at("queue size", 8), at("python queue size", 8), "redis:list", at("copies size", 8)},
 		{"queue, 1 MiB", "growth", at("queue size", mib), at("python queue size", mib), "", at("copies size", mib)},
 		{"pipe, there and back", "conn", "bytes", "python bytes", "", "bare"},
 		{"manager, get", "latency", "dict get", "python get", "redis get", ""},
@@ -298,7 +298,11 @@ func overview(r *Result) []Entry {
 			if figure == "" {
 				continue
 			}
-			if found := r.samples(e.group, figure); len(found) > 0 {
+			group := e.group
+			if other, name, ok := strings.Cut(figure, ":"); ok {
+				group, figure = other, name
+			}
+			if found := r.samples(group, figure); len(found) > 0 {
 				entry.Times[systems[i]] = median(found)
 			}
 		}
