@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/go-multiproc/multiproc/array"
+	"github.com/go-multiproc/multiproc/internal/reexec"
 	"github.com/go-multiproc/multiproc/internal/verify"
 	"github.com/go-multiproc/multiproc/shm"
 )
@@ -50,7 +51,7 @@ func TestOver(t *testing.T) {
 func fillHelper(args []string) int {
 	a := take[*array.Array[int32]](args)
 	fmt.Println(a.Len())
-	bufio.NewReader(os.Stdin).ReadString('\n')
+	reexec.WaitToBeTold()
 	for i := range a.Len() {
 		a.Store(i, int32(41+i))
 	}

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -98,11 +99,7 @@ func (s *stock) useLocked(std std) {
 
 // armLocked begins MaxIdle anew.
 func (s *stock) armLocked() {
-	d := s.options.MaxIdle
-	if d == 0 {
-		d = DefaultMaxIdle
-	}
-	switch {
+	switch d := s.maxIdleLocked(); {
 	case d < 0:
 		if s.idle != nil {
 			s.idle.Stop()
@@ -114,23 +111,17 @@ func (s *stock) armLocked() {
 	}
 }
 
+func (s *stock) maxIdleLocked() time.Duration { return cmp.Or(s.options.MaxIdle, DefaultMaxIdle) }
+
 // drain lets all children go that nobody has used for MaxIdle.
 func (s *stock) drain() {
 	s.mu.Lock()
-	d := s.options.MaxIdle
-	if d == 0 {
-		d = DefaultMaxIdle
-	}
-	if d < 0 || time.Since(s.lastUse) < d {
+	if d := s.maxIdleLocked(); d < 0 || time.Since(s.lastUse) < d {
 		s.mu.Unlock()
 		return // the timer was about to be stopped or set anew
 	}
 	s.grown, s.drained = 0, true
-	all := s.children
-	s.children = nil
-	for _, w := range all {
-		w.settleLocked()
-	}
+	all := s.emptyLocked()
 	s.mu.Unlock()
 	letGo(all)
 }
@@ -146,6 +137,16 @@ func (s *stock) removeLocked(ws []*warmChild) {
 	for _, w := range ws {
 		w.settleLocked()
 	}
+}
+
+// emptyLocked takes all children out.
+func (s *stock) emptyLocked() []*warmChild {
+	all := s.children
+	s.children = nil
+	for _, w := range all {
+		w.settleLocked()
+	}
+	return all
 }
 
 // take takes the child that is best to have, and if needed only one that is ready. Those that were executed when this process was another one are let go.
@@ -220,10 +221,15 @@ func (s *stock) fillLocked() {
 		s.filling = true
 		go s.refill()
 	case s.urgentLocked():
-		select {
-		case s.hurry <- struct{}{}:
-		default:
-		}
+		s.hurryLocked()
+	}
+}
+
+// hurryLocked wakes the goroutine from its pause.
+func (s *stock) hurryLocked() {
+	select {
+	case s.hurry <- struct{}{}:
+	default:
 	}
 }
 
@@ -365,10 +371,7 @@ func (s *stock) fillAndWait(ctx context.Context) error {
 			s.filling = true
 			go s.refill()
 		} else {
-			select {
-			case s.hurry <- struct{}{}:
-			default:
-			}
+			s.hurryLocked()
 		}
 		s.mu.Unlock()
 		select {
@@ -397,11 +400,7 @@ func (s *stock) stop() {
 	if s.idle != nil {
 		s.idle.Stop()
 	}
-	all := s.children
-	s.children = nil
-	for _, w := range all {
-		w.settleLocked()
-	}
+	all := s.emptyLocked()
 	s.mu.Unlock()
 	letGo(all)
 	// So that none is left as a zombie with whoever inherits it.

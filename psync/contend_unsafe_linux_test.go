@@ -1,10 +1,8 @@
 package psync_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"os"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -73,7 +71,7 @@ func helperContend(args []string) int {
 	rounds, _ := strconv.Atoi(args[1])
 	var stop atomic.Bool
 	go func() {
-		bufio.NewReader(os.Stdin).ReadString('\n')
+		reexec.WaitToBeTold()
 		stop.Store(true)
 	}()
 	fmt.Println("ready")

@@ -1,10 +1,8 @@
 package psync_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -25,7 +23,7 @@ func helperHog(args []string) int {
 	}
 	var stop atomic.Bool
 	go func() {
-		bufio.NewReader(os.Stdin).ReadString('\n')
+		reexec.WaitToBeTold()
 		stop.Store(true)
 	}()
 	fmt.Println("hogging")

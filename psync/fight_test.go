@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync"
 	"sync/atomic"
+
+	"github.com/go-multiproc/multiproc/internal/reexec"
 )
 
 func init() {
@@ -56,17 +59,30 @@ func helperFight(args []string) int {
 		fmt.Println(err)
 		return 1
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() {
-		bufio.NewReader(os.Stdin).ReadString('\n')
-		cancel()
-	}()
+	ctx := reexec.UntilTold()
 	fmt.Println("fighting")
-	for ctx.Err() == nil {
-		if err := s.once(ctx); err != nil && ctx.Err() == nil {
-			fmt.Println("violation:", err)
-			return 1
-		}
+	return overAndOver(ctx, 1, func(int, int) error { return s.once(ctx) })
+}
+
+// overAndOver calls f in some goroutines until ctx ends, with the number of the goroutine and of the call. It prints what
+// goes wrong, which the test takes for a violation, and returns a helper's exit code.
+func overAndOver(ctx context.Context, goroutines int, f func(g, i int) error) (code int) {
+	var all sync.WaitGroup
+	var failed atomic.Bool
+	for g := range goroutines {
+		all.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				if err := f(g, i); err != nil && ctx.Err() == nil {
+					fmt.Println("violation:", err)
+					failed.Store(true)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	if failed.Load() {
+		return 1
 	}
 	return 0
 }

@@ -1,7 +1,6 @@
 package psync_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -40,7 +39,7 @@ func helperHolder(args []string) int {
 		return 0
 	}
 	fmt.Println("held", mu.Fence())
-	bufio.NewReader(os.Stdin).ReadString('\n')
+	reexec.WaitToBeTold()
 	fmt.Println(mu.Unlock())
 	fmt.Println(mu.Unlock())
 	return 0

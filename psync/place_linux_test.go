@@ -1,7 +1,6 @@
 package psync_test
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -208,7 +207,7 @@ func init() {
 			err = errors.New("taken")
 		}
 		fmt.Println("lock", err)
-		bufio.NewReader(os.Stdin).ReadString('\n')
+		reexec.WaitToBeTold()
 		return 0
 	}
 }

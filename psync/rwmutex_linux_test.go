@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -442,29 +441,14 @@ func helperLibrary(args []string) int {
 	}
 	writes, _ := strconv.Atoi(args[1])
 	goroutines, _ := strconv.Atoi(args[2])
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() {
-		bufio.NewReader(os.Stdin).ReadString('\n')
-		cancel()
-	}()
+	ctx := reexec.UntilTold()
 	fmt.Println("open")
-	var all sync.WaitGroup
-	for g := range goroutines {
-		all.Go(func() {
-			for i := g * 100 / goroutines; ctx.Err() == nil; i++ {
-				f := l.read
-				if i%100 < writes {
-					f = l.write
-				}
-				if err := f(ctx); err != nil && ctx.Err() == nil {
-					fmt.Println("violation:", err)
-					return
-				}
-			}
-		})
-	}
-	all.Wait()
-	return 0
+	return overAndOver(ctx, goroutines, func(g, i int) error {
+		if (g*100/goroutines+i)%100 < writes {
+			return l.write(ctx)
+		}
+		return l.read(ctx)
+	})
 }
 
 func (l library) start(t testing.TB, writes, goroutines int) *reexec.Process {

@@ -388,25 +388,9 @@ func helperCrowd(args []string) int {
 	i, _ := strconv.Atoi(args[1])
 	n, _ := strconv.Atoi(args[2])
 	goroutines, _ := strconv.Atoi(args[3])
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() {
-		bufio.NewReader(os.Stdin).ReadString('\n')
-		cancel()
-	}()
+	ctx := reexec.UntilTold()
 	fmt.Println("visiting")
-	var all sync.WaitGroup
-	for range goroutines {
-		all.Go(func() {
-			for ctx.Err() == nil {
-				if err := c.visit(ctx, i, n); err != nil && ctx.Err() == nil {
-					fmt.Println("violation:", err)
-					return
-				}
-			}
-		})
-	}
-	all.Wait()
-	return 0
+	return overAndOver(ctx, goroutines, func(int, int) error { return c.visit(ctx, i, n) })
 }
 
 func newCrowd(t testing.TB, n int) crowd {

@@ -1,7 +1,6 @@
 package shm_test
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -35,7 +34,7 @@ func helperOpen(args []string) int {
 	}
 	s.Bytes()[1]++
 	fmt.Println("open")
-	bufio.NewReader(os.Stdin).ReadString('\n')
+	reexec.WaitToBeTold()
 	return 0
 }
 

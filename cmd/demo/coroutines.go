@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"net/http"
 	"net/http/httptest"
@@ -59,7 +58,7 @@ func coroutines(ctx context.Context, s *stage) error {
 	answers, errs := make([]string, visitors), make([]error, visitors)
 	var all sync.WaitGroup
 	for i := range visitors {
-		all.Go(func() { answers[i], errs[i] = ask(ctx, fmt.Sprintf("%s/%d", server.URL, i)) })
+		all.Go(func() { answers[i], errs[i] = fetch.Call(ctx, fmt.Sprintf("%s/%d", server.URL, i)) }) // a call, here
 	}
 	all.Wait()
 	if err := errors.Join(errs...); err != nil {
@@ -67,18 +66,4 @@ func coroutines(ctx context.Context, s *stage) error {
 	}
 	s.check(slices.Equal(answers, []string{"/0", "/1", "/2", "/3", "/4"}), "%d waits of 20ms that overlap: %v", visitors, time.Since(began).Round(time.Millisecond))
 	return nil
-}
-
-func ask(ctx context.Context, url string) (string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return "", err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return "", err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	return string(body), err
 }

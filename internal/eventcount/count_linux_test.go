@@ -1,7 +1,6 @@
 package eventcount
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -438,7 +437,7 @@ func helperClose([]string) int {
 		runtime.Gosched()
 	}
 	fmt.Println("asleep")
-	bufio.NewReader(os.Stdin).ReadString('\n')
+	reexec.WaitToBeTold()
 	s.h.Close(nil)
 	switch err := <-result; {
 	case err == nil:

@@ -4,6 +4,7 @@ package explore
 
 import (
 	"fmt"
+	"math/bits"
 	"strings"
 )
 
@@ -195,7 +196,7 @@ func (x *search) slicesLeft(i uint32) bool {
 	}
 	st, need := x.state(i), 0
 	for p := range x.procs {
-		need += popcount(st[x.asleep+p])
+		need += bits.OnesCount8(st[x.asleep+p])
 	}
 	return x.m.Slices-int(st[x.slices]) >= need
 }

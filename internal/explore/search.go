@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"math/bits"
 	"sync"
 	"time"
 
@@ -426,7 +427,7 @@ func (x *search) successors(from []byte, yield func([]byte, *successor) bool) {
 				return
 			}
 		}
-		if !n.finished && !x.m.Actors[p].Immortal && popcount(cur[x.dead]) < x.m.Deaths {
+		if !n.finished && !x.m.Actors[p].Immortal && bits.OnesCount8(cur[x.dead]) < x.m.Deaths {
 			copy(st, cur)
 			st[x.dead] |= 1 << p
 			st[x.asleep+p] = 0
@@ -507,13 +508,6 @@ func (x *search) sliceMayEnd(st []byte) bool {
 		}
 	}
 	return true
-}
-
-func popcount(b byte) (n int) {
-	for ; b != 0; b &= b - 1 {
-		n++
-	}
-	return n
 }
 
 // waits reports whether p's first thread waits, which is when the end of its
@@ -626,16 +620,16 @@ func (x *search) free(st []byte, off int) bool {
 func (x *search) wakes(cur, st []byte, s *successor, yield func([]byte, *successor) bool) bool {
 	var asleep []sleeper
 	for p := range x.procs {
-		bits := cur[x.asleep+p]
-		for slot := 0; bits != 0; slot, bits = slot+1, bits>>1 {
-			if bits&1 != 0 && x.node(cur, p).pend[slot].at == s.pend.at {
+		left := cur[x.asleep+p]
+		for slot := 0; left != 0; slot, left = slot+1, left>>1 {
+			if left&1 != 0 && x.node(cur, p).pend[slot].at == s.pend.at {
 				asleep = append(asleep, sleeper{p, slot})
 			}
 		}
 	}
 	n := min(len(asleep), max(s.pend.n, 0))
 	for set := range uint(1) << len(asleep) {
-		if bitsIn(set) != n {
+		if bits.OnesCount(set) != n {
 			continue
 		}
 		copy(st, cur)
@@ -654,11 +648,4 @@ func (x *search) wakes(cur, st []byte, s *successor, yield func([]byte, *success
 		}
 	}
 	return true
-}
-
-func bitsIn(n uint) (c int) {
-	for ; n != 0; n &= n - 1 {
-		c++
-	}
-	return c
 }

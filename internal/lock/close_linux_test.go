@@ -1,7 +1,6 @@
 package lock
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +22,7 @@ func helperLock([]string) int {
 	}
 	m := At(h, 0)
 	fmt.Println(m.Lock(context.Background(), User))
-	bufio.NewReader(os.Stdin).ReadString('\n')
+	reexec.WaitToBeTold()
 	return 0
 }
 

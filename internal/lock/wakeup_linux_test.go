@@ -1,7 +1,6 @@
 package lock
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -537,7 +536,7 @@ func helperStress(args []string) int {
 		defer At(h, 0).Close()
 	}
 	fmt.Println("ready")
-	bufio.NewReader(os.Stdin).ReadString('\n')
+	reexec.WaitToBeTold()
 	s.stop.Store(true)
 	wg.Wait()
 	if bad.Load() {

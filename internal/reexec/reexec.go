@@ -7,6 +7,7 @@ package reexec
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -114,4 +115,17 @@ func (p *Process) Done() {
 	if err := p.Cmd.Wait(); err != nil {
 		p.t.Fatalf("helper: %v", err)
 	}
+}
+
+// WaitToBeTold returns, in a helper, when the test says something (Say) or wants it to end (Done).
+func WaitToBeTold() { bufio.NewReader(os.Stdin).ReadString('\n') }
+
+// UntilTold is, in a helper, a context that ends then.
+func UntilTold() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		WaitToBeTold()
+		cancel()
+	}()
+	return ctx
 }

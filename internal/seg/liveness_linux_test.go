@@ -1,7 +1,6 @@
 package seg_test
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
@@ -38,14 +37,14 @@ func helperToken(args []string) int {
 		}
 		fmt.Println(cmd.Process.Pid)
 	}
-	bufio.NewReader(os.Stdin).ReadString('\n')
+	reexec.WaitToBeTold()
 	return 0
 }
 
 // helperGrow makes a segment of the size when told to.
 func helperGrow(args []string) int {
 	fmt.Println("ready")
-	bufio.NewReader(os.Stdin).ReadString('\n')
+	reexec.WaitToBeTold()
 	n, _ := strconv.Atoi(args[0])
 	_, err := seg.New(seg.Spec{Kind: "test", Data: n})
 	fmt.Println(errors.Is(err, seg.ErrNoSpace), err)
