@@ -444,7 +444,7 @@ func (c *client) readUntil(ctx context.Context, own *call) bool {
 		}
 		// A lone caller's reply is a few microseconds away. With more calls under way the CPU has better to do, and
 		// the replies come in larger batches.
-		ok, err := c.stream.tryFill(!others && c.isAlone())
+		ok, err := c.stream.tryFill(c.stream.rings != nil || !others && c.isAlone())
 		if !ok && err == nil {
 			if stop == nil && ctx.Done() != nil {
 				stop = context.AfterFunc(ctx, c.stream.stopReading)

@@ -64,8 +64,7 @@ func (r *request) shutdown(context.Context) error {
 	if !r.ok() {
 		return nil
 	}
-	err := r.done()
-	r.flush() // before the connection goes
+	err := r.done() // the farewell will write it
 	r.server.stop("it was shut down")
 	return err
 }

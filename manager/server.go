@@ -23,6 +23,7 @@ type server struct {
 	unix     bool
 	id       [16]byte
 	store    *store.Store
+	watcher  watcher
 
 	stopping chan struct{} // closed by stop
 	stop     func(why string)
@@ -62,6 +63,7 @@ func newServer(l net.Listener, o Options) (*server, error) {
 		}
 		return nil, fmt.Errorf("manager: a listener of network %q needs Options.AuthKey", l.Addr().Network())
 	}
+	sv.watcher.server = sv
 	rand.Read(sv.id[:])
 	var once sync.Once
 	sv.stop = func(why string) {

@@ -26,6 +26,8 @@ type session struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup // requests that wait
 
+	watched watched
+
 	requested int            // requests so far; the reading goroutine's, like what follows
 	offered   *duplex.Memory // rings of which the client has not said yet whether it takes them
 
@@ -93,6 +95,9 @@ func (s *session) requests() {
 		if err == nil && ok {
 			err = s.request(payload)
 		}
+		if err == nil && ok {
+			err = s.flushIfLong()
+		}
 		if err != nil {
 			s.flush()
 			return
@@ -101,11 +106,54 @@ func (s *session) requests() {
 			batch++
 			continue
 		}
-		// Where requests come in batches, the CPU is better spent on making the next batch larger.
-		if s.flush() != nil || s.stream.fill(batch <= 1) != nil {
+		if s.flush() != nil {
+			return
+		}
+		if s.stream.rings != nil && s.server.watcher.watch(s) {
+			ended := s.stream.rings.Listen()
+			s.server.watcher.unwatch(s)
+			if s.watched.err != nil {
+				s.flush()
+				return
+			}
+			batch = 0
+			if !ended {
+				if _, err := s.stream.tryFill(false); err != nil {
+					return
+				}
+				continue
+			}
+		}
+		// Where requests come in batches, the CPU is better spent on making the next batch larger. Over rings the watcher has looked already.
+		if s.stream.fill(batch <= 1 && s.stream.rings == nil) != nil {
 			return
 		}
 		batch = 0
+	}
+}
+
+// serveRing does the requests that have come through the rings, without blocking, for the watcher. It reports false if the session's own goroutine is
+// to go on.
+func (s *session) serveRing() bool {
+	if _, err := s.stream.tryFill(false); err != nil {
+		s.watched.err = err
+		return false
+	}
+	for {
+		payload, ok, err := s.stream.frame()
+		if err == nil && ok {
+			err = s.request(payload)
+		}
+		if err != nil {
+			s.watched.err = err
+			return false
+		}
+		if !ok {
+			return s.tryFlush()
+		}
+		if !s.tryFlushIfLong() {
+			return false
+		}
 	}
 }
 
@@ -136,7 +184,7 @@ func (s *session) request(payload []byte) error {
 	r.items = n - 2
 	if r.op >= uint64(len(operations)) || operations[r.op].do == nil {
 		s.refuse(r.id, &failure{codeOp, fmt.Sprintf("operation %d is not known", r.op)})
-		return s.flushIfLong()
+		return nil
 	}
 	op := &operations[r.op]
 	switch {
@@ -155,7 +203,7 @@ func (s *session) request(payload []byte) error {
 	if err != nil {
 		s.refuse(r.id, err)
 	}
-	return s.flushIfLong()
+	return nil
 }
 
 // later does a request that has to wait.
@@ -178,7 +226,7 @@ func (s *session) later(payload []byte) error {
 	case full:
 		cancel()
 		s.refuse(r.id, &failure{codeLimit, fmt.Sprintf("%d calls of this process are waiting already", maxWaiting)})
-		return s.flushIfLong()
+		return nil
 	}
 	s.work.Go(func() {
 		defer cancel()
@@ -351,6 +399,32 @@ func (s *session) flush() error {
 		}
 	}
 	return nil
+}
+
+// tryFlush is flush without waiting for the client. It reports false if that is what it would have to do.
+func (s *session) tryFlush() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.writing { // another goroutine does, and goes on until nothing is left
+		return len(s.out) < flushSize
+	}
+	n, err := s.stream.tryWrite(s.out)
+	if n < len(s.out) || err != nil {
+		s.out = s.out[n:]
+		return false
+	}
+	if s.out = s.out[:0]; cap(s.out) > keepSize {
+		s.out = nil
+	}
+	return true
+}
+
+// tryFlushIfLong is flushIfLong likewise.
+func (s *session) tryFlushIfLong() bool {
+	s.mu.Lock()
+	long := len(s.out) >= flushSize
+	s.mu.Unlock()
+	return !long || s.tryFlush()
 }
 
 // farewell tells the client why the connection ends, if it listens, and ends it.

@@ -13,9 +13,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/go-multiproc/multiproc/internal/sys"
-	"github.com/go-multiproc/multiproc/internal/wire"
 )
 
 // A Conn is one side of a conversation. One goroutine at a time may read, and one write; the rest is safe for concurrent use.
@@ -27,12 +24,12 @@ type Conn struct {
 	users atomic.Int64 // goroutines in the memory; closedUsers more once Close was called
 
 	in      *consumer
-	spinner wire.Spinner
-	look    func() bool
+	spinner spinner
+	inReady func() bool
 
 	out        *producer
-	outSpinner wire.Spinner
-	lookOut    func() bool
+	outSpinner spinner
+	outRoom    func() bool
 
 	chime func(fd uintptr) bool
 
@@ -42,6 +39,7 @@ type Conn struct {
 	interrupted bool          // the listener was woken by a deadline, which it has to take back
 	heard       chan struct{} // closed when the listener heard something; nil if nobody waits for that
 	end         error         // of the socket: io.EOF, or what it broke with
+	nudged      bool
 	readStop    atomic.Bool
 	writeStop   atomic.Bool
 }
@@ -60,25 +58,13 @@ func New(m *Memory, s *net.UnixConn, r Role) (*Conn, error) {
 	m.closeFile()
 	c := &Conn{memory: m, socket: s, raw: raw}
 	c.in, c.out = m.ends(r)
-	c.look = func() bool { return looks(c.in.ready) }
-	c.lookOut = func() bool { return looks(c.out.room) }
+	c.inReady, c.outRoom = c.in.ready, c.out.room
 	c.chime = func(fd uintptr) bool {
 		// If there is no room for it there are bells enough that the peer has not heard.
 		unix.Write(int(fd), []byte{1})
 		return true
 	}
 	return c, nil
-}
-
-// looks is one try of a spinner. Reading memory costs so little that a try is several of them.
-func looks(ready func() bool) bool {
-	for range 16 {
-		if ready() {
-			return true
-		}
-		sys.Pause(1)
-	}
-	return false
 }
 
 // enter keeps the memory mapped until leave, or reports that it is too late.
@@ -140,7 +126,6 @@ func (c *Conn) Receive(b []byte, spin, park bool) (n int, ok bool, err error) {
 		return 0, true, net.ErrClosed
 	}
 	defer c.leave()
-	defer c.spinner.Done()
 	for ended := false; ; {
 		if c.readStop.Load() {
 			return 0, true, os.ErrDeadlineExceeded
@@ -154,7 +139,7 @@ func (c *Conn) Receive(b []byte, spin, park bool) (n int, ok bool, err error) {
 		}
 		if spin {
 			spin = false
-			if c.spinner.Spin(c.look) {
+			if c.spinner.spin(c.inReady) {
 				continue
 			}
 		}
@@ -190,7 +175,6 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 		return 0, net.ErrClosed
 	}
 	defer c.leave()
-	defer c.outSpinner.Done()
 	for {
 		m, bell, err := c.out.write(b[n:])
 		if bell {
@@ -203,7 +187,7 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 		if m > 0 {
 			continue
 		}
-		if c.outSpinner.Spin(c.lookOut) {
+		if c.outSpinner.spin(c.outRoom) {
 			continue
 		}
 		if err := c.wait(c.out.stall, &c.writeStop); errors.Is(err, io.EOF) {
@@ -212,6 +196,38 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 			return n, err
 		}
 	}
+}
+
+// Watch keeps the memory mapped until Unwatch, so that Ready and Doze may be called; it reports false after Close.
+func (c *Conn) Watch() bool { return c.enter() }
+
+// Unwatch ends Watch.
+func (c *Conn) Unwatch() { c.leave() }
+
+// Ready reports whether there is something to read. It is to be called between Watch and Unwatch.
+func (c *Conn) Ready() bool { return c.in.ready() }
+
+// Doze asks the peer to ring when it has written, and reports true if it has done so already. It is to be called between Watch and Unwatch.
+func (c *Conn) Doze() bool { return c.in.sleep() }
+
+// Listen waits for the bell, for the end of the socket, StopReading, or Nudge. It reports whether Receive would not wait any more,
+// because the stream has ended or stopped. Unlike Receive it does not ask for the bell: somebody else watches the ring meanwhile.
+func (c *Conn) Listen() (ended bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.nudged && c.end == nil && !c.readStop.Load() {
+		c.hearLocked()
+	}
+	c.nudged = false
+	return c.end != nil || c.readStop.Load()
+}
+
+// Nudge makes Listen return, now or when it is called next.
+func (c *Conn) Nudge() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nudged = true
+	c.stopLocked()
 }
 
 // wait sleeps until ready, which is one of the flag-setting methods, reports true, or the socket has ended, or stop.
@@ -227,18 +243,24 @@ func (c *Conn) wait(ready func() bool, stop *atomic.Bool) error {
 			return c.end
 		case stop.Load():
 			return os.ErrDeadlineExceeded
-		case c.listening:
-			if c.heard == nil {
-				c.heard = make(chan struct{})
-			}
-			heard := c.heard
-			c.mu.Unlock()
-			<-heard
-			c.mu.Lock()
-		default:
-			c.listenLocked()
 		}
+		c.hearLocked()
 	}
+}
+
+// hearLocked waits until somebody has heard something.
+func (c *Conn) hearLocked() {
+	if !c.listening {
+		c.listenLocked()
+		return
+	}
+	if c.heard == nil {
+		c.heard = make(chan struct{})
+	}
+	heard := c.heard
+	c.mu.Unlock()
+	<-heard
+	c.mu.Lock()
 }
 
 // listenLocked waits for a bell, or the end of the socket, with the lock released, and wakes the others who wait.
