@@ -13,6 +13,9 @@ import (
 
 func TestMain(m *testing.M) {
 	process.Main(func() int {
+		if name := os.Getenv("POOL_TEST_SCENE"); name != "" {
+			return playScene(name)
+		}
 		// Under the race detector every exit takes a second by default, to let reports come out.
 		os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0"))
 		return m.Run()

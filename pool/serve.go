@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-multiproc/multiproc/internal/crash"
 	"github.com/go-multiproc/multiproc/internal/handover"
 	"github.com/go-multiproc/multiproc/internal/mem"
 	"github.com/go-multiproc/multiproc/internal/registered"
@@ -85,9 +86,11 @@ func serve(ctx context.Context, args workerArgs) error {
 		s.conn.WriteFrame(append([]byte{frameReady}, f.encode()...), nil)
 		return nil
 	}
+	crash.At("pool.worker.initialised")
 	if err := s.conn.WriteFrame([]byte{frameReady}, nil); err != nil {
 		return nil // the parent is gone
 	}
+	crash.At("pool.worker.ready")
 	go s.obey(args.Control.conn)
 	stop := context.AfterFunc(ctx, func() {
 		s.stopping.Store(true)
@@ -135,6 +138,7 @@ func (s *server) loop() error {
 			s.wait()
 			continue
 		case tag == tagStop:
+			crash.At("pool.worker.stopped")
 			s.ring()
 			return nil
 		case tag != tagTask && tag != tagExternal:
@@ -172,6 +176,7 @@ func (s *server) wait() {
 	}
 	waits := s.board.workerWaits
 	waits.Store(1)
+	crash.At("pool.worker.asleep")
 	for !tasks.ready() && !s.stopping.Load() && waits.Load() == 1 {
 		mem.Wait(waits, 1, time.Hour) // who dies before it wakes us is the parent, and we with it
 	}
@@ -193,7 +198,9 @@ func (s *server) task(h *taskHeader, data []byte, external bool) error {
 	if h.timeout > 0 {
 		s.board.since.Store(uint64(now()))
 	}
+	crash.At("pool.worker.taken")
 	mine := s.board.states[h.slot].CompareAndSwap(stateWord(h.generation, queued), stateWord(h.generation, running))
+	crash.At("pool.worker.begun")
 	release := s.board.tasks.release
 	var fds []int
 	if external {
@@ -219,6 +226,7 @@ func (s *server) task(h *taskHeader, data []byte, external bool) error {
 	}
 	began := s.last
 	m, err := s.call(ctx, h, data, fds, release)
+	crash.At("pool.worker.ran")
 	s.last = time.Now()
 	s.took = s.last.Sub(began)
 	r := resultHeader{slot: h.slot, generation: h.generation, took: int64(s.took)}
@@ -312,12 +320,15 @@ func (s *server) reply(h *resultHeader, m *message) error {
 		if b := results.reserve(n); b != nil {
 			h.put(b)
 			copy(b[resultSize:], m.data)
+			crash.At("pool.worker.written")
 			results.commit(tagResult, n)
+			crash.At("pool.worker.replied")
 			m.sent()
 			return nil
 		}
 		full := s.board.workerFull
 		full.Store(1)
+		crash.At("pool.worker.full")
 		for results.reserve(n) == nil && full.Load() == 1 {
 			s.ring()
 			mem.Wait(full, 1, time.Hour)
@@ -333,6 +344,7 @@ func (s *server) replyExternally(h *resultHeader, m *message) error {
 	b[0] = frameResult
 	h.put(b[1:])
 	err := s.conn.WriteFrame(b, nil)
+	crash.At("pool.worker.announced")
 	if err == nil {
 		err = s.conn.WriteFrame(m.data, m.fds())
 	}
@@ -341,6 +353,7 @@ func (s *server) replyExternally(h *resultHeader, m *message) error {
 		s.conn.Close()
 		return err
 	}
+	crash.At("pool.worker.delivered")
 	m.sent()
 	return nil
 }
@@ -353,8 +366,10 @@ func (s *server) ring() {
 	waits := s.board.parentWaits
 	switch {
 	case waits.CompareAndSwap(callerSleeps, nobodySleeps):
+		crash.At("pool.worker.calling")
 		mem.Wake(waits, 1)
 	case waits.CompareAndSwap(readerSleeps, nobodySleeps):
+		crash.At("pool.worker.ringing")
 		s.sendMu.Lock()
 		s.conn.WriteFrame([]byte{frameBell}, nil) // if it fails the parent is gone, or knows
 		s.sendMu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-multiproc/multiproc/internal/crash"
 	"github.com/go-multiproc/multiproc/internal/mem"
 	"github.com/go-multiproc/multiproc/internal/wire"
 	"github.com/go-multiproc/multiproc/process"
@@ -169,6 +170,7 @@ func (w *worker) execute() error {
 	err = errors.New("the pool was closed")
 	if !closed {
 		err = c.Start()
+		crash.At("pool.started")
 	}
 	if err != nil {
 		w.pool.mu.Lock()
@@ -222,6 +224,7 @@ func (w *worker) sendLocked(j *job) {
 	w.given++
 	h := taskHeader{slot: slot, task: j.entry.index, generation: j.generation, timeout: int64(j.timeout), many: j.many}
 	w.board.states[slot].Store(stateWord(j.generation, queued))
+	crash.At("pool.queued")
 	n, tag := j.recordSize(), uint32(tagTask)
 	if j.isExternal() {
 		tag = tagExternal
@@ -232,6 +235,7 @@ func (w *worker) sendLocked(j *job) {
 		copy(b[headerSize:], j.args.data)
 	}
 	w.board.tasks.commit(tag, n)
+	crash.At("pool.sent")
 	w.wakeLocked()
 	if tag == tagExternal {
 		w.post(j.args)
@@ -307,6 +311,7 @@ func (w *worker) sendOut() {
 		m := w.outbox[0]
 		w.outbox = w.outbox[1:]
 		w.outMu.Unlock()
+		crash.At("pool.posting")
 		err := w.conn.WriteFrame(m.data, m.fds())
 		m.letGo()
 		if err != nil && !errors.Is(err, syscall.EPIPE) {
@@ -323,13 +328,17 @@ func (w *worker) wakeLocked() {
 }
 
 // bell wakes the worker.
-func (w *worker) bell() { mem.Wake(w.board.workerWaits, 1) }
+func (w *worker) bell() {
+	crash.At("pool.bell")
+	mem.Wake(w.board.workerWaits, 1)
+}
 
 // takeBackLocked takes j back from w, and reports whether the worker has not begun it.
 func (w *worker) takeBackLocked(j *job) bool {
 	if !w.board.states[j.slot].CompareAndSwap(stateWord(j.generation, queued), stateWord(j.generation, taken)) {
 		return false
 	}
+	crash.At("pool.recalled")
 	w.takeLocked(j.slot)
 	return true
 }
@@ -420,6 +429,7 @@ func (w *worker) stopLocked() {
 		return
 	}
 	w.board.tasks.commit(tagStop, 8)
+	crash.At("pool.stopping")
 	w.wakeLocked()
 	w.leaveLocked()
 }
@@ -639,10 +649,12 @@ func (w *worker) drain() error {
 		w.pool.dispatchLocked()
 		w.pool.endIfDoneLocked()
 		w.pool.unlock()
+		crash.At("pool.taken")
 		for _, f := range done {
 			w.complete(f)
 		}
 		results.release()
+		crash.At("pool.released")
 		if w.board.workerFull.CompareAndSwap(1, 0) {
 			mem.Wake(w.board.workerFull, 1)
 		}
