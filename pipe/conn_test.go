@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -806,4 +807,33 @@ func TestFromFile(t *testing.T) {
 	if got := fmt.Sprint(err); strings.Contains(got, "wire") {
 		t.Error(got)
 	}
+}
+
+// An end that nobody can reach any more is closed, so that the other side learns of it.
+func TestUnreachable(t *testing.T) {
+	a := func() *pipe.Conn { // which does not keep the other end
+		a, _, err := pipe.New()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}()
+	defer a.Close()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := a.RecvBytes()
+		ended <- err
+	}()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+		runtime.GC()
+		select {
+		case err := <-ended:
+			if err != io.EOF {
+				t.Errorf("RecvBytes: %v", err)
+			}
+			return
+		case <-time.After(time.Millisecond): // another collection
+		}
+	}
+	t.Error("the other side was not told")
 }

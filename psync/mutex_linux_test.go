@@ -15,6 +15,7 @@ import (
 	"github.com/go-multiproc/multiproc/internal/lock"
 	"github.com/go-multiproc/multiproc/internal/reexec"
 	"github.com/go-multiproc/multiproc/internal/seg"
+	"github.com/go-multiproc/multiproc/internal/verify"
 	"github.com/go-multiproc/multiproc/psync"
 	"github.com/go-multiproc/multiproc/shm"
 )
@@ -508,4 +509,32 @@ func TestCloseRacesLock(t *testing.T) {
 		l.Close()
 		files[0].Close()
 	}
+}
+
+// A lock whose last handle here becomes unreachable while this process holds it is abandoned: nobody could unlock it any
+// more.
+func TestUnreachableWhileHeld(t *testing.T) {
+	p := func() *puppet { // which does not keep the handle
+		mu, err := psync.NewMutex()
+		verify.Must(t, err)
+		p := newPuppet(t, gifts{Mutex: mu})
+		verify.Must(t, mu.Lock(soon(t)))
+		p.must("lock lock 1", context.DeadlineExceeded.Error())
+		return p
+	}()
+	p.begins("lock lock")
+	answer := make(chan string, 1)
+	go func() { answer <- p.answer() }()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+		runtime.GC()
+		select {
+		case got := <-answer:
+			if got != psync.ErrOwnerDied.Error() {
+				t.Errorf("Lock elsewhere: %s", got)
+			}
+			return
+		case <-time.After(time.Millisecond): // another collection
+		}
+	}
+	t.Error("the lock was not abandoned")
 }

@@ -427,3 +427,71 @@ s.close(); s.unlink()
 		t.Errorf("after unlink: %v", err)
 	}
 }
+
+// Nobody can change the size of an anonymous segment under its readers, who would fault.
+func TestSizeIsSealed(t *testing.T) {
+	h, err := seg.New(seg.Spec{Kind: "segment", Data: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close(nil)
+	fd, err := h.Reopen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	for _, size := range []int64{0, 1, 1 << 20} {
+		if err := unix.Ftruncate(fd, size); err != unix.EPERM {
+			t.Errorf("ftruncate to %d: %v", size, err)
+		}
+	}
+	h.Data()[7] = 1
+}
+
+// The mode of a named segment is what was asked for, whatever the umask.
+func TestMode(t *testing.T) {
+	defer unix.Umask(unix.Umask(0o077))
+	for _, test := range []struct{ ask, want fs.FileMode }{{0, 0o600}, {0o640, 0o640}, {0o666, 0o666}} {
+		dir := tmpfs(t)
+		s, err := shm.Create("a", 1, shm.Options{Dir: dir, Mode: test.ask})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		st, err := os.Stat(filepath.Join(dir, "a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st.Mode().Perm() != test.want {
+			t.Errorf("Mode %o: %o, want %o", test.ask, st.Mode().Perm(), test.want)
+		}
+	}
+}
+
+// A file that belongs to somebody else is opened only by those who say that they know.
+func TestAnyOwner(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	dir := tmpfs(t)
+	o := shm.Options{Dir: dir}
+	s, err := shm.Create("theirs", 8, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if err := os.Chown(filepath.Join(dir, "theirs"), 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	for name, open := range map[string]func(string, ...shm.Options) (*shm.Segment, error){"Open": shm.Open, "OpenRaw": shm.OpenRaw} {
+		if _, err := open("theirs", o); !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("%s of another user's: %v", name, err)
+		}
+		s, err := open("theirs", shm.Options{Dir: dir, AnyOwner: true})
+		if err != nil {
+			t.Errorf("%s with AnyOwner: %v", name, err)
+			continue
+		}
+		s.Close()
+	}
+}
