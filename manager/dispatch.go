@@ -3,8 +3,6 @@ package manager
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/go-multiproc/multiproc/internal/store"
 )
@@ -67,23 +65,6 @@ func (r *request) shutdown(context.Context) error {
 	err := r.done() // the farewell will write it
 	r.server.stop("it was shut down")
 	return err
-}
-
-func (r *request) stats(context.Context) error {
-	if !r.ok() {
-		return nil
-	}
-	s := r.server.store.Stats()
-	p := r.newLongReply(r.id, 0)
-	for _, n := range []int64{s.Entries, s.Bytes, int64(s.Named), int64(s.Offers), int64(s.Sessions), int64(s.Leases)} {
-		p.uint(uint64(n))
-	}
-	for _, k := range slices.Sorted(maps.Keys(s.Objects)) {
-		p.uint(uint64(k))
-		p.uint(uint64(s.Objects[k]))
-	}
-	p.send()
-	return nil
 }
 
 func (r *request) create(context.Context) error {

@@ -11,9 +11,16 @@
 // # Death
 //
 // When a client process dies, however it does, its handles are released, its waiting calls end, and a key that it was
-// updating is free again, with its old value. When the server dies, everything that it held is gone, and every call, those under
+// updating is free again, with its old value. When the server dies, every call, those under
 // way included, fails at once with an error that is ErrDown and says how it died. A server that is stopped but not dead is silent: calls wait, as
 // long as their ctx says. A server that Start started ends with the process that started it, also when that is killed.
+//
+// What a server held is gone with it, unless Options.Path names a directory in which it keeps it. Then the next server with that path has, after a kill -9 at
+// any moment, all that was acknowledged: the named objects and what they mention, each change as a whole or not at all, in the order in which they were made. What a power cut may take away, Options.Sync
+// says. Handles belong to the server that gave them and stay ErrDown; open the objects anew by their names. Objects without a name, that no named one mentions,
+// are not kept, nor is what belonged to client processes, which have lost it with the server: locks come back free, leases are given back.
+// While nothing can be written at Path, because the disk is full, calls that change something fail with ErrJournal and have done nothing; reading goes on, and so does
+// everything once there is room.
 //
 // # Close
 //

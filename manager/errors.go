@@ -31,6 +31,14 @@ var ErrOverflow = errors.New("manager: overflow")
 // ErrTooLarge is in the error of a call whose request or reply is larger than Options.MaxMessage. Nothing was done.
 var ErrTooLarge = errors.New("manager: message too large")
 
+// ErrLimit is in the error of a call that would make the server hold more than it may; the text says which limit that is
+// (Options.MaxObjects, MaxEntries, MaxMemory). Nothing was done.
+var ErrLimit = errors.New("manager: limit reached")
+
+// ErrJournal is in the error of a call that would change something, when the server has an Options.Path and cannot write there: the disk is full, or fails. Nothing
+// was done. Reading goes on, and so does writing once there is room again.
+var ErrJournal = errors.New("manager: changes cannot be kept")
+
 // ErrDeadlock is in the error of changing a dict's key from within the function that is just updating that key:
 // the call would wait for itself.
 var ErrDeadlock = errors.New("manager: key is being updated by the caller itself")
@@ -49,6 +57,8 @@ const (
 	codeDown      = 9
 	codeOp        = 10
 	codeOverflow  = 11
+	codeFull      = 12
+	codeJournal   = 13
 )
 
 // A failure is an error as it travels: a code that programs act on, and words for people.
@@ -75,6 +85,7 @@ var failures = []struct {
 	{document.ErrRange, codeRange},
 	{document.ErrOverflow, codeOverflow},
 	{document.ErrMalformed, codeInvalid},
+	{store.ErrJournal, codeJournal},
 }
 
 // failureOf describes an error to the client.
@@ -83,12 +94,27 @@ func failureOf(err error) *failure {
 	if errors.As(err, &f) {
 		return f
 	}
+	var limit *store.LimitError
+	if errors.As(err, &limit) {
+		return &failure{codeFull, limitText(limit)}
+	}
 	for _, known := range failures {
 		if errors.Is(err, known.err) {
 			return &failure{known.code, strings.TrimPrefix(err.Error(), known.err.Error()+": ")}
 		}
 	}
 	return &failure{codeInvalid, err.Error()}
+}
+
+// limitText names the option, because that is what the reader can change.
+func limitText(e *store.LimitError) string {
+	switch e.Limit {
+	case store.LimitObjects:
+		return fmt.Sprintf("there are %d objects, and Options.MaxObjects is %d", e.Has, e.Max)
+	case store.LimitEntries:
+		return fmt.Sprintf("there are %d entries, and Options.MaxEntries is %d", e.Has, e.Max)
+	}
+	return fmt.Sprintf("%d bytes are in use, the call brings up to %d more, and Options.MaxMemory is %d", e.Has, e.Wants, e.Max)
 }
 
 // remoteError is the error that a client makes of a failure.
@@ -104,6 +130,10 @@ func remoteError(f *failure) error {
 		return fmt.Errorf("%w: %s", ErrOverflow, f.text)
 	case codeTooLarge:
 		return fmt.Errorf("%w: %s", ErrTooLarge, f.text)
+	case codeFull:
+		return fmt.Errorf("%w: %s", ErrLimit, f.text)
+	case codeJournal:
+		return fmt.Errorf("%w: %s", ErrJournal, f.text)
 	case codeDown:
 		return fmt.Errorf("%w: %s", ErrDown, f.text)
 	}

@@ -5,9 +5,11 @@ import (
 	"net"
 	"os"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/go-multiproc/multiproc/internal/store"
+	"github.com/go-multiproc/multiproc/process"
 )
 
 // SetHelloTime shortens the patience with peers that do not introduce themselves, until the test's end.
@@ -15,6 +17,16 @@ func SetHelloTime(d time.Duration) (restore func()) {
 	old := helloTime.Swap(int64(d))
 	return func() { helloTime.Store(old) }
 }
+
+// TuneJournal has servers that are started until the test's end make snapshots all the time.
+func TuneJournal(t testing.TB, compactSize int64, pause time.Duration, reserve int64) {
+	old := tuned
+	tuned = tuning{compactSize, pause, reserve}
+	t.Cleanup(func() { tuned = old })
+}
+
+// ServerProcess returns the process of a server that Start has started.
+func ServerProcess(m *Manager) *process.Process { return m.state.Load().owned.process }
 
 // Connections is the number of this process's connections to servers.
 func Connections() int {

@@ -9,8 +9,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-
-	"github.com/go-multiproc/multiproc/internal/store"
 )
 
 // Options are the settings of a server, and of a connection to one. The zero value works.
@@ -29,6 +27,20 @@ type Options struct {
 	// MaxMessage is the largest request or reply in bytes: what a server takes, or a client takes from a server that would
 	// send more. 0 is 256 MiB. Memory is taken as a message arrives, so that a large limit costs nothing.
 	MaxMessage int
+
+	// Path is a directory in which the server keeps everything that has a name, and what that mentions, so that a server which is
+	// started with the same path later, after a Shutdown or a kill -9, goes on where the other one ended. It is made if it is missing. One
+	// server has it at a time. "" keeps nothing.
+	Path string
+
+	// Sync says what a power cut may take away of what is kept at Path. A kill of the server takes nothing, whatever it says. The zero value is SyncEachSecond.
+	Sync Sync
+
+	// MaxObjects, MaxEntries and MaxMemory bound what a server holds: objects, entries of all containers together, and bytes of memory that it all
+	// takes, about. Who would make it more gets ErrLimit; at MaxEntries that goes for every call that might add an entry. 0 is no limit.
+	MaxObjects int
+	MaxEntries int
+	MaxMemory  int64
 
 	// NoRings keeps a connection on its Unix socket, where it would move to rings in shared memory: a client does not ask for
 	// them, or a server offers none. A call then takes several times as long.
@@ -140,59 +152,6 @@ type tcpAddr string
 
 func (tcpAddr) Network() string  { return "tcp" }
 func (a tcpAddr) String() string { return string(a) }
-
-// Stats is what a server holds at one moment.
-type Stats struct {
-	// Objects counts the live objects by type: "dict", "list".
-	Objects map[string]int
-
-	// Entries counts the entries of all containers.
-	Entries int
-
-	// Bytes is the size of their keys and values, encoded, without what it costs to keep them.
-	Bytes int64
-
-	// Named counts the objects that have a name.
-	Named int
-
-	// InTransit counts handles that were sent to a process and have not arrived.
-	InTransit int
-
-	// Sessions counts the connected processes, this one included.
-	Sessions int
-
-	// Updating counts the keys that are being updated.
-	Updating int
-}
-
-// Stats asks the server what it holds. What this process has let go of before the call is not counted any more.
-func (m *Manager) Stats(ctx context.Context) (Stats, error) {
-	c, err := m.use()
-	if err != nil {
-		return Stats{}, err
-	}
-	defer runtime.KeepAlive(m)
-	cl := newCall(opStats)
-	rep, err := c.do(ctx, cl)
-	if err != nil {
-		return Stats{}, err
-	}
-	defer cl.free()
-	s := Stats{
-		Entries:   int(rep.uint()),
-		Bytes:     int64(rep.uint()),
-		Named:     int(rep.uint()),
-		InTransit: int(rep.uint()),
-		Sessions:  int(rep.uint()),
-		Updating:  int(rep.uint()),
-		Objects:   map[string]int{},
-	}
-	for range (rep.items - 6) / 2 {
-		k := store.Kind(rep.uint())
-		s.Objects[k.String()] = int(rep.uint())
-	}
-	return s, rep.close()
-}
 
 // Remove takes the name away from the object that has it. The object lives on while there are handles to it. If there is no
 // such name the error is ErrNotFound.

@@ -24,6 +24,8 @@ type server struct {
 	id       [16]byte
 	store    *store.Store
 	watcher  watcher
+	release  func() // gives Options.Path back
+	began    time.Time
 
 	stopping chan struct{} // closed by stop
 	stop     func(why string)
@@ -41,19 +43,19 @@ type server struct {
 // Address are not used. What every client gets is one connection and all objects; there are no rights within a server.
 func Serve(l net.Listener, o Options) error {
 	defer l.Close()
-	sv, err := newServer(l, o)
+	sv, err := newServer(l, o, tuned)
 	if err != nil {
 		return err
 	}
 	return sv.run()
 }
 
-func newServer(l net.Listener, o Options) (*server, error) {
+func newServer(l net.Listener, o Options, tuned tuning) (*server, error) {
 	sv := &server{
 		listener: l,
 		options:  o,
 		unix:     l.Addr().Network() == "unix",
-		store:    store.New(store.Options{}),
+		began:    time.Now(),
 		stopping: make(chan struct{}),
 		sessions: map[*session]struct{}{},
 	}
@@ -64,6 +66,10 @@ func newServer(l net.Listener, o Options) (*server, error) {
 		return nil, fmt.Errorf("manager: a listener of network %q needs Options.AuthKey", l.Addr().Network())
 	}
 	sv.watcher.server = sv
+	var err error
+	if sv.store, sv.release, err = openStore(o, tuned); err != nil {
+		return nil, err
+	}
 	rand.Read(sv.id[:])
 	var once sync.Once
 	sv.stop = func(why string) {
@@ -94,7 +100,8 @@ func (sv *server) run() error {
 	}
 	farewells.Wait()
 	sv.work.Wait()
-	sv.store.Close()
+	err = errors.Join(err, sv.store.Close())
+	sv.release()
 	return err
 }
 

@@ -2,10 +2,12 @@ package manager
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-multiproc/multiproc/internal/codec"
@@ -39,6 +41,8 @@ type session struct {
 	closed  bool
 	parting bool                          // the farewell was said
 	waiting map[uint64]context.CancelFunc // requests that wait, by id
+
+	waits atomic.Int32 // how many they are
 }
 
 const (
@@ -193,9 +197,12 @@ func (s *session) request(payload []byte) error {
 	case r.id == 0 && !op.silent:
 		return fmt.Errorf("%w: operation %d without an id for the reply", errItems, r.op)
 	}
-	err := op.do(&r, store.NoWait)
-	if errors.Is(err, store.ErrBusy) {
-		return s.later(payload)
+	demand, err := s.admit(&r, len(payload))
+	if err == nil {
+		if err = op.do(&r, store.NoWait); errors.Is(err, store.ErrBusy) {
+			return s.later(payload, demand)
+		}
+		s.server.store.Done(demand)
 	}
 	if r.err != nil {
 		return r.err
@@ -206,8 +213,8 @@ func (s *session) request(payload []byte) error {
 	return nil
 }
 
-// later does a request that has to wait.
-func (s *session) later(payload []byte) error {
+// later does a request that has to wait, and that was admitted.
+func (s *session) later(payload []byte, demand store.Demand) error {
 	r := request{session: s, itemReader: itemReader{b: slices.Clone(payload)}}
 	r.items = r.array() - 2
 	r.id, r.op = r.uint(), r.uint()
@@ -222,15 +229,20 @@ func (s *session) later(payload []byte) error {
 	switch {
 	case twice:
 		cancel()
+		s.server.store.Done(demand)
 		return fmt.Errorf("%w: request %d is being done already", errItems, r.id)
 	case full:
 		cancel()
+		s.server.store.Done(demand)
 		s.refuse(r.id, &failure{codeLimit, fmt.Sprintf("%d calls of this process are waiting already", maxWaiting)})
 		return nil
 	}
+	s.waits.Add(1)
 	s.work.Go(func() {
+		defer s.waits.Add(-1)
 		defer cancel()
 		err := operations[r.op].do(&r, ctx)
+		s.server.store.Done(demand)
 		s.mu.Lock()
 		delete(s.waiting, r.id)
 		late := ctx.Err() != nil
@@ -308,7 +320,8 @@ func (p *replier) bytes(b []byte) {
 	p.items++
 	p.s.out = appendBytes(p.s.out, b)
 }
-func (p *replier) key(k string) { p.items++; p.s.out = appendBytes(p.s.out, k) }
+func (p *replier) text(s string) { p.items++; p.s.out = appendText(p.s.out, s) }
+func (p *replier) key(k string)  { p.items++; p.s.out = appendBytes(p.s.out, k) }
 func (p *replier) value(v store.Value) {
 	p.items++
 	p.s.out = appendValue(p.s.out, v.Data, v.Refs)
@@ -387,7 +400,14 @@ func (s *session) flush() error {
 		s.out, s.spare = s.spare[:0], nil
 		s.written.Broadcast()
 		s.mu.Unlock()
-		err := s.stream.write(b)
+		// Whatever these replies say, or follow from, is to outlive the server. Usually that is one write(2) for all of them.
+		err := s.server.store.Flush()
+		if err != nil {
+			b = s.lastWords(err)
+		}
+		if werr := s.stream.write(b); err == nil {
+			err = werr
+		}
 		s.mu.Lock()
 		if cap(b) <= keepSize {
 			s.spare = b
@@ -408,6 +428,9 @@ func (s *session) tryFlush() bool {
 	if s.writing { // another goroutine does, and goes on until nothing is left
 		return len(s.out) < flushSize
 	}
+	if len(s.out) > 0 && !s.server.store.FlushNow() { // see flush
+		return false
+	}
 	n, err := s.stream.tryWrite(s.out)
 	if n < len(s.out) || err != nil {
 		s.out = s.out[n:]
@@ -425,6 +448,15 @@ func (s *session) tryFlushIfLong() bool {
 	long := len(s.out) >= flushSize
 	s.mu.Unlock()
 	return !long || s.tryFlush()
+}
+
+// lastWords is what a client is told in the place of replies that would not be true.
+func (s *session) lastWords(err error) []byte {
+	f := failure{codeDown, "the connection ends, because what its calls have done cannot be kept: " + err.Error()}
+	b := appendHead(make([]byte, frameHeader, 256), codec.Array, 3)
+	b = appendText(appendUint(appendUint(b, 0), f.code), f.text)
+	binary.BigEndian.PutUint32(b, uint32(len(b)-frameHeader))
+	return b
 }
 
 // farewell tells the client why the connection ends, if it listens, and ends it.

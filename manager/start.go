@@ -20,6 +20,7 @@ type serverJob struct {
 	Lifeline *os.File // its end says that the owner has ended
 	Files    string   // a directory or socket to be removed in the end
 	Options  Options
+	Tuning   tuning
 }
 
 var serverFunc = process.RegisterName("github.com/go-multiproc/multiproc/manager", serve)
@@ -33,7 +34,7 @@ const endTime = 5 * time.Second
 // serve is what a server process does.
 func serve(ctx context.Context, job serverJob) error {
 	defer os.RemoveAll(job.Files)
-	sv, err := newServer(job.Listener, job.Options)
+	sv, err := newServer(job.Listener, job.Options, job.Tuning)
 	if err != nil {
 		return err
 	}
@@ -86,6 +87,9 @@ func Start(o Options) (*Manager, error) {
 	c, _ := share(t, s.explain)
 	ctx, cancel := answerSoon()
 	defer cancel()
+	if o.Path != "" {
+		ctx = context.Background() // reading what is kept there takes as long as it takes; should the server die, that ends the wait
+	}
 	if err := c.waitReady(ctx); err != nil {
 		err = errors.Join(noAnswer(c, err), s.close(nil))
 		c.dropUser()
@@ -106,7 +110,12 @@ func startServer(l net.Listener, t target, cleanup func(), o Options) (*serverPr
 		return nil, fmt.Errorf("manager: %w", err)
 	}
 	defer r.Close()
-	job := serverJob{Listener: l, Lifeline: r, Options: o}
+	if o.Path != "" {
+		if o.Path, err = filepath.Abs(o.Path); err != nil {
+			return nil, fmt.Errorf("manager: Options.Path: %w", err)
+		}
+	}
+	job := serverJob{Listener: l, Lifeline: r, Options: o, Tuning: tuned}
 	if t.network == "unix" {
 		job.Files = t.address
 		if o.Network == "" && o.Address == "" {

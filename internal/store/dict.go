@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 )
 
@@ -19,7 +18,7 @@ type Dict struct {
 	self  *object
 	graph *graph
 
-	mu     sync.RWMutex
+	mu     guard
 	table  table
 	bytes  int64
 	leases map[string]*leaseQueue
@@ -32,7 +31,10 @@ func newDict([]uint64) (body, error) {
 	return &Dict{table: newTable(), leases: map[string]*leaseQueue{}}, nil
 }
 
-func (d *Dict) place(self *object, g *graph) { d.self, d.graph = self, g }
+func (d *Dict) place(self *object, g *graph) {
+	d.self, d.graph = self, g
+	d.mu.place(self, d)
+}
 
 // Dict returns the dict with that id, to which the session must hold a reference.
 func (s *Session) Dict(id ID) (*Dict, error) { return bodyOf[*Dict](s, id, KindDict) }
@@ -336,7 +338,8 @@ func (d *Dict) DeleteMany(ctx context.Context, keys [][]byte) (n int, err error)
 // setLocked is putLocked for a value that has nothing to do with the one before: a time to live ends.
 func (d *Dict) setLocked(key []byte, data string, m *mentions) {
 	d.putLocked(key, data, m)
-	if d.expiry != nil {
+	if d.expiry != nil && d.expiry.ends[string(key)] != nil {
+		d.noteLifeLocked(string(key), time.Time{})
 		d.expiry.drop(string(key))
 	}
 }
@@ -345,6 +348,10 @@ func (d *Dict) setLocked(key []byte, data string, m *mentions) {
 // mentioned by both must not be freed in between.
 
 func (d *Dict) putLocked(key []byte, data string, m *mentions) {
+	if w := d.mu.note(effectDictPut); w != nil {
+		w.Bytes(key)
+		noteValue(w, data, m)
+	}
 	d.graph.link(d.self, m)
 	old := d.table.put(key, data, m)
 	d.bytes += int64(len(data) - len(old.data))
@@ -362,6 +369,7 @@ func (d *Dict) removeLocked(key []byte) bool {
 	if old == nil {
 		return false
 	}
+	d.mu.note(effectDictRemove).Bytes(key)
 	d.bytes -= int64(len(old.key) + len(old.data))
 	d.graph.unlink(d.self, old.refs)
 	if d.expiry != nil {
@@ -374,6 +382,7 @@ func (d *Dict) removeLocked(key []byte) bool {
 }
 
 func (d *Dict) clearLocked() {
+	d.mu.note(effectDictClear)
 	for _, c := range d.table.chunks {
 		for i := range c {
 			d.graph.unlink(d.self, c[i].refs)

@@ -21,6 +21,10 @@ var (
 	ErrEnded = errors.New("store: session ended")
 	// ErrBusy: the operation would have to wait, and was called with NoWait.
 	ErrBusy = errors.New("store: would have to wait")
+	// ErrLimit: the change would go beyond one of the Limits; a LimitError says which.
+	ErrLimit = errors.New("store: limit reached")
+	// ErrJournal: the journal cannot be written, so nothing may be changed.
+	ErrJournal = errors.New("store: journal")
 	// ErrInvalid: an argument is none that the operation takes.
 	ErrInvalid = errors.New("store: invalid argument")
 )

@@ -109,6 +109,9 @@ func (d *Dict) wakeLocked() {
 	if len(x.heap) == 0 {
 		return
 	}
+	if d.self.ledger.loading {
+		return // see loaded
+	}
 	left := time.Until(x.heap[0].at)
 	if x.timer != nil {
 		x.timer.Reset(left)
@@ -145,6 +148,7 @@ func (d *Dict) liveLocked(key string, at time.Time) {
 		}
 		d.expiry = &expiry{ends: map[string]*deadline{}}
 	}
+	d.noteLifeLocked(key, at)
 	d.expiry.drop(key)
 	if !at.IsZero() {
 		e := &deadline{at: at, key: key}

@@ -3,7 +3,10 @@ package store
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/go-multiproc/multiproc/internal/journal"
 )
 
 // An object is one node of the graph of references, with the container it stands for.
@@ -13,6 +16,10 @@ type object struct {
 	typ    string   // what its elements are, in the front end's words; "" = unsaid
 	params []uint64 // what the body was made with
 	body   body     // nil for a snapshot's pin
+
+	ledger         *ledger
+	gone           atomic.Bool  // it was struck off the ledger
+	entries, bytes atomic.Int64 // what it has on the ledger
 
 	// The rest is guarded by graph.mu.
 
@@ -45,6 +52,9 @@ type graph struct {
 	pins     map[*object]struct{} // of snapshots; not objects that anybody can name
 	suspects int                  // objects that may be garbage
 	timer    *time.Timer          // settles them; nil if there are none
+
+	ledger  *ledger
+	freeing []*object // what is freed while a snapshot for the journal is made; nil if there is none
 }
 
 const (
@@ -59,58 +69,91 @@ type offer struct {
 	from *Session
 }
 
-func newGraph() graph {
-	return graph{objects: map[ID]*object{}, names: map[string]*object{}, offers: map[Token]offer{}, pins: map[*object]struct{}{}}
+func newGraph(l *ledger) graph {
+	return graph{ledger: l, objects: map[ID]*object{}, names: map[string]*object{}, offers: map[Token]offer{}, pins: map[*object]struct{}{}}
 }
 
 // create makes an object with one reference from outside, which is the caller's.
 func (g *graph) create(k Kind, typ string, params []uint64) (*object, error) {
-	b, err := newBody(k, params)
+	b, demand, err := g.prepare("", k, typ, params)
 	if err != nil {
 		return nil, err
 	}
+	defer g.ledger.done(demand)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.addLocked(k, typ, params, b), nil
+	return g.addLocked("", k, typ, params, b), nil
 }
 
-func (g *graph) addLocked(k Kind, typ string, params []uint64, b body) *object {
-	g.last++
-	o := &object{id: g.last, kind: k, typ: typ, params: params, body: b, ext: 1}
-	b.place(o, g)
-	g.objects[o.id] = o
+// prepare makes the content of an object that may be added. The caller ends the demand.
+func (g *graph) prepare(name string, k Kind, typ string, params []uint64) (body, Demand, error) {
+	d := Demand{Objects: 1, Bytes: objectBytes, Record: int64(64 + len(name) + len(typ) + 10*len(params))}
+	if err := g.ledger.limit(d); err != nil {
+		return nil, d, err
+	}
+	b, err := newBody(k, params)
+	if err != nil {
+		return nil, d, err
+	}
+	if k, ok := b.(kept); ok { // some have something in them from the beginning
+		entries, bytes := k.weight()
+		d.Entries += entries
+		d.Bytes += bytes
+	}
+	return b, d, g.ledger.admit(d)
+}
+
+func (g *graph) addLocked(name string, k Kind, typ string, params []uint64, b body) *object {
+	o := g.expect(g.last + 1)
+	g.fill(o, k, typ, params, b)
+	if name != "" {
+		g.rename(o, name)
+	}
+	g.noteLocked(o, func(w *journal.Writer) {
+		noteCreate(w, o)
+		if name != "" {
+			w.Uint(uint64(effectName))
+			w.Text(name)
+		}
+	})
 	return o
 }
 
 // open returns the object of that name, made if there is none and create says so, with
 // one more reference from outside, which is the caller's.
 func (g *graph) open(name string, k Kind, typ string, create bool, params []uint64) (*object, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if o := g.names[name]; o != nil {
-		if o.kind != k {
-			return nil, fmt.Errorf("%w: %q is a %v, not a %v", ErrKind, name, o.kind, k)
-		}
-		if o.typ != "" && typ != "" && o.typ != typ {
-			return nil, fmt.Errorf("%w: %q is a %v of %s, not of %s", ErrType, name, k, o.typ, typ)
-		}
-		if !sameParams(o.params, params) {
-			return nil, fmt.Errorf("%w: %q is a %v that was made with %v, not with %v", ErrType, name, k, o.params, params)
-		}
-		o.ext++
-		return o, nil
+	if o, err := g.named(name, k, typ, create, params, nil); o != nil || err != nil {
+		return o, err
 	}
-	if !create {
-		return nil, fmt.Errorf("%w: no object is named %q", ErrNotFound, name)
-	}
-	b, err := newBody(k, params)
+	b, demand, err := g.prepare(name, k, typ, params)
 	if err != nil {
 		return nil, err
 	}
-	o := g.addLocked(k, typ, params, b)
-	o.name = name
+	defer g.ledger.done(demand)
+	return g.named(name, k, typ, create, params, b)
+}
+
+// named is open with the content that the object has if it is made. If that is nil it makes none and returns none.
+func (g *graph) named(name string, k Kind, typ string, create bool, params []uint64, b body) (*object, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	o := g.names[name]
+	switch {
+	case o == nil && !create:
+		return nil, fmt.Errorf("%w: no object is named %q", ErrNotFound, name)
+	case o == nil && b == nil:
+		return nil, nil
+	case o == nil:
+		o = g.addLocked(name, k, typ, params, b)
+		return o, nil
+	case o.kind != k:
+		return nil, fmt.Errorf("%w: %q is a %v, not a %v", ErrKind, name, o.kind, k)
+	case o.typ != "" && typ != "" && o.typ != typ:
+		return nil, fmt.Errorf("%w: %q is a %v of %s, not of %s", ErrType, name, k, o.typ, typ)
+	case !sameParams(o.params, params):
+		return nil, fmt.Errorf("%w: %q is a %v that was made with %v, not with %v", ErrType, name, k, o.params, params)
+	}
 	o.ext++
-	g.names[name] = o
 	return o, nil
 }
 
@@ -121,6 +164,10 @@ func (g *graph) remove(name string) error {
 	if o == nil {
 		return fmt.Errorf("%w: no object is named %q", ErrNotFound, name)
 	}
+	g.noteLocked(o, func(w *journal.Writer) {
+		w.Uint(uint64(effectUnname))
+		w.Text(name)
+	})
 	delete(g.names, name)
 	o.name = ""
 	g.dropLocked(o)
@@ -269,8 +316,16 @@ func (g *graph) sweepLocked(o *object) {
 func (g *graph) freeLocked(garbage map[*object]struct{}) (below []*object) {
 	for dead := range garbage {
 		dead.freed = true
-		delete(g.objects, dead.id)
 		delete(g.pins, dead)
+		if g.objects[dead.id] != dead {
+			continue // a pin
+		}
+		delete(g.objects, dead.id)
+		g.ledger.objects.Add(-1)
+		dead.strike()
+		if g.freeing != nil {
+			g.freeing = append(g.freeing, dead)
+		}
 	}
 	for dead := range garbage {
 		for child := range dead.out {

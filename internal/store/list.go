@@ -3,7 +3,6 @@ package store
 import (
 	"fmt"
 	"slices"
-	"sync"
 )
 
 // A List is a sequence of values. A negative index counts from the end, as in Python: -1
@@ -17,7 +16,7 @@ type List struct {
 	graph *graph
 	fixed bool
 
-	mu      sync.RWMutex
+	mu      guard
 	rope    rope
 	bytes   int64
 	version uint64 // counts changes
@@ -43,7 +42,10 @@ func newArray(params []uint64) (body, error) {
 	return l, nil
 }
 
-func (l *List) place(self *object, g *graph) { l.self, l.graph = self, g }
+func (l *List) place(self *object, g *graph) {
+	l.self, l.graph = self, g
+	l.mu.place(self, l)
+}
 
 // List returns the list with that id, to which the session must hold a reference.
 func (s *Session) List(id ID) (*List, error) { return bodyOf[*List](s, id, KindList) }
@@ -351,31 +353,24 @@ func (l *List) Clear() error {
 func (l *List) Reverse() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	items := slices.Concat(l.rope.chunks...)
-	slices.Reverse(items)
-	l.arrangeLocked(items)
+	l.reverseLocked()
 }
 
 // Arrange puts the values in another order, in which f puts what it is given; data returns a value by its place. f may take long, and is called
 // again when the list has changed meanwhile.
 func (l *List) Arrange(f func(n int, data func(i int) string) (order []int)) {
-	arranged := func(items []item) []item {
-		order := f(len(items), func(i int) string { return items[i].data })
-		to := make([]item, len(items))
-		for i, from := range order {
-			to[i] = items[from]
-		}
-		return to
+	order := func(items []item) []int {
+		return f(len(items), func(i int) string { return items[i].data })
 	}
 	// With the list locked for all that time nobody could even read it. But who never gets through has to.
 	for range 3 {
 		l.mu.Lock()
 		version, chunks := l.version, l.rope.snapshot()
 		l.mu.Unlock()
-		items := arranged(slices.Concat(chunks...))
+		places := order(slices.Concat(chunks...))
 		l.mu.Lock()
 		if l.version == version {
-			l.arrangeLocked(items)
+			l.arrangeLocked(places)
 			l.mu.Unlock()
 			return
 		}
@@ -383,13 +378,17 @@ func (l *List) Arrange(f func(n int, data func(i int) string) (order []int)) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.arrangeLocked(arranged(slices.Concat(l.rope.chunks...)))
+	l.arrangeLocked(order(slices.Concat(l.rope.chunks...)))
 }
 
 // Every change of the values is one of the following. They take new references before they drop old ones: what is mentioned by both must not be
 // freed in between.
 
 func (l *List) setLocked(at int, it item) {
+	if w := l.mu.note(effectListSet); w != nil {
+		w.Uint(uint64(at))
+		noteItems(w, it)
+	}
 	l.graph.link(l.self, it.refs)
 	old := l.rope.set(at, it)
 	l.bytes += int64(len(it.data) - len(old.data))
@@ -401,6 +400,7 @@ func (l *List) appendLocked(items []item) {
 	if len(items) == 0 {
 		return
 	}
+	noteItems(l.mu.note(effectListAppend), items...)
 	n := l.rope.n
 	for _, it := range items {
 		l.graph.link(l.self, it.refs)
@@ -411,6 +411,10 @@ func (l *List) appendLocked(items []item) {
 }
 
 func (l *List) insertLocked(at int, it item) {
+	if w := l.mu.note(effectListInsert); w != nil {
+		w.Uint(uint64(at))
+		noteItems(w, it)
+	}
 	l.graph.link(l.self, it.refs)
 	l.rope.insert(at, it)
 	l.bytes += int64(len(it.data))
@@ -418,6 +422,7 @@ func (l *List) insertLocked(at int, it item) {
 }
 
 func (l *List) removeLocked(at int) {
+	l.mu.note(effectListRemove).Uint(uint64(at))
 	old := l.rope.remove(at)
 	l.bytes -= int64(len(old.data))
 	l.graph.unlink(l.self, old.refs)
@@ -427,6 +432,11 @@ func (l *List) removeLocked(at int) {
 func (l *List) spliceLocked(from, to int, items []item) {
 	if from == to && len(items) == 0 {
 		return
+	}
+	if w := l.mu.note(effectListSplice); w != nil {
+		w.Uint(uint64(from))
+		w.Uint(uint64(to))
+		noteItems(w, items...)
 	}
 	for _, it := range items {
 		l.graph.link(l.self, it.refs)
@@ -445,6 +455,7 @@ func (l *List) spliceLocked(from, to int, items []item) {
 
 // fillLocked gives all places a value without references.
 func (l *List) fillLocked(it item) {
+	noteItems(l.mu.note(effectListFill), it)
 	for _, c := range l.rope.chunks {
 		for i := range c {
 			l.graph.unlink(l.self, c[i].refs)
@@ -455,8 +466,26 @@ func (l *List) fillLocked(it item) {
 	l.noteLocked(0, l.rope.n)
 }
 
-// arrangeLocked puts the same items in another order.
-func (l *List) arrangeLocked(items []item) {
+// arrangeLocked puts the same items in another order: at each place the one that was at that place so far.
+func (l *List) arrangeLocked(places []int) {
+	if w := l.mu.note(effectListArrange); w != nil {
+		for _, at := range places {
+			w.Uint(uint64(at))
+		}
+	}
+	was := slices.Concat(l.rope.chunks...)
+	items := make([]item, len(was))
+	for i, at := range places {
+		items[i] = was[at]
+	}
+	l.rope.splice(0, l.rope.n, items)
+	l.noteLocked(0, len(items))
+}
+
+func (l *List) reverseLocked() {
+	l.mu.note(effectListReverse)
+	items := slices.Concat(l.rope.chunks...)
+	slices.Reverse(items)
 	l.rope.splice(0, l.rope.n, items)
 	l.noteLocked(0, len(items))
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"sync"
 )
 
 // A Set is a set of keys, in the order in which they first came. Two keys are the same if their bytes are. Its methods are safe for
@@ -13,7 +12,7 @@ type Set struct {
 	self  *object
 	graph *graph
 
-	mu    sync.RWMutex
+	mu    guard
 	table table // without data
 	bytes int64
 
@@ -22,7 +21,10 @@ type Set struct {
 
 func newSet([]uint64) (body, error) { return &Set{table: newTable()}, nil }
 
-func (t *Set) place(self *object, g *graph) { t.self, t.graph = self, g }
+func (t *Set) place(self *object, g *graph) {
+	t.self, t.graph = self, g
+	t.mu.place(self, t)
+}
 
 // Set returns the set with that id, to which the session must hold a reference.
 func (s *Session) Set(id ID) (*Set, error) { return bodyOf[*Set](s, id, KindSet) }
@@ -101,6 +103,7 @@ func (t *Set) addLocked(key []byte) bool {
 	if t.table.get(key) != nil {
 		return false
 	}
+	t.mu.note(effectSetAdd).Bytes(key)
 	t.table.put(key, "", nil)
 	t.bytes += int64(len(key))
 	if t.watches != nil {
@@ -114,6 +117,7 @@ func (t *Set) removeLocked(key []byte) bool {
 	if old == nil {
 		return false
 	}
+	t.mu.note(effectSetRemove).Bytes(key)
 	t.bytes -= int64(len(old.key))
 	if t.watches != nil {
 		t.changed(old.key)
@@ -122,6 +126,7 @@ func (t *Set) removeLocked(key []byte) bool {
 }
 
 func (t *Set) clearLocked() {
+	t.mu.note(effectSetClear)
 	t.table.reset()
 	t.bytes = 0
 	t.changedAll()

@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"sync"
 	"time"
+
+	"github.com/go-multiproc/multiproc/internal/journal"
 )
 
 // An ID names an object within its store. IDs are never used again.
@@ -14,13 +16,18 @@ type Options struct {
 	// OfferGrace is how long offers outlive the session that made them, for the sake of
 	// a message that is still on its way. 0 = one minute.
 	OfferGrace time.Duration
+
+	// Limits bound what the store holds.
+	Limits Limits
 }
 
 // A Store is a set of objects with counted references. Its methods are safe for
 // concurrent use.
 type Store struct {
-	grace time.Duration
-	graph graph
+	grace    time.Duration
+	ledger   ledger
+	graph    graph
+	recovery time.Duration // what Open took
 
 	mu       sync.Mutex
 	sessions map[*Session]struct{}
@@ -33,12 +40,14 @@ func New(o Options) *Store {
 	if o.OfferGrace == 0 {
 		o.OfferGrace = time.Minute
 	}
-	return &Store{
+	st := &Store{
 		grace:    o.OfferGrace,
-		graph:    newGraph(),
+		ledger:   ledger{limits: o.Limits},
 		sessions: map[*Session]struct{}{},
 		timers:   map[*time.Timer]struct{}{},
 	}
+	st.graph = newGraph(&st.ledger)
+	return st
 }
 
 // A Token stands for a reference that is on its way from one session to another. Whoever
@@ -59,6 +68,9 @@ type Stats struct {
 	Offers   int          // references on their way between sessions
 	Sessions int          // that have not ended
 	Leases   int          // keys that are being updated
+	Memory   int64        // about what it all takes, in bytes
+	Recovery time.Duration
+	Journal  journal.Stats // zero if there is none
 }
 
 // Stats counts what there is. It takes time in proportion to the number of objects.
@@ -71,6 +83,10 @@ func (st *Store) Stats() Stats {
 	}
 	st.mu.Unlock()
 	st.graph.stats(&s)
+	s.Memory, s.Recovery = st.ledger.bytes.Load(), st.recovery
+	if st.ledger.journal != nil {
+		s.Journal = st.ledger.journal.Stats()
+	}
 	return s
 }
 
@@ -79,8 +95,8 @@ func (st *Store) Remove(name string) error {
 	return st.graph.remove(name)
 }
 
-// Close ends every session and frees every object. It is safe to call twice.
-func (st *Store) Close() {
+// Close ends every session and frees every object. What the journal has stays there. It is safe to call twice.
+func (st *Store) Close() error {
 	st.mu.Lock()
 	st.closed = true
 	for t := range st.timers {
@@ -95,7 +111,12 @@ func (st *Store) Close() {
 	for _, s := range sessions {
 		s.End()
 	}
+	var err error
+	if st.ledger.journal != nil {
+		err = st.ledger.journal.Close() // first: a snapshot that is being made must not miss what goes now
+	}
 	st.graph.clear()
+	return err
 }
 
 // withdrawLater drops offers whose session has ended once the grace is over.

@@ -25,7 +25,7 @@ func bg(t testing.TB) context.Context {
 
 func newSession(t testing.TB) (*store.Store, *store.Session) {
 	st := store.New(store.Options{})
-	t.Cleanup(st.Close)
+	t.Cleanup(func() { st.Close() })
 	return st, st.NewSession()
 }
 
@@ -824,7 +824,11 @@ func TestStats(t *testing.T) {
 	if !maps.Equal(got.Objects, want.Objects) {
 		t.Errorf("objects %v, want %v", got.Objects, want.Objects)
 	}
+	if got.Memory < 3*600 || got.Memory > 3*1000 {
+		t.Errorf("%d bytes of memory for three objects", got.Memory)
+	}
 	got.Objects, want.Objects = nil, nil
+	got.Memory = 0
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

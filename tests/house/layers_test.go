@@ -70,6 +70,7 @@ var allowed = map[string][]string{
 	"golang.org/x/sys/":            {"internal", "shm", "psync", "pipe", "value", "array", "queue", "process", "manager", "pool", "cmd", "tests"},
 	"github.com/edsrzf/mmap-go":    {"internal", "shm"},
 	"github.com/gofrs/flock":       {"psync", "internal"},
+	"github.com/tidwall/wal":       {"internal"},
 	"github.com/fxamacker/cbor/v2": {"internal", "manager", "pipe"},
 	"github.com/spf13/cobra":       {"cmd"},
 	// Only its tests, which no user's build fetches.
