@@ -41,6 +41,8 @@ func styleOf(what string, ours int) style {
 		return style{color.NRGBA{0xb4, 0x74, 0x20, 0xff}, draw.BoxGlyph{}, dashes(4, 3)}
 	case has("Python"):
 		return style{color.NRGBA{0xe0, 0x7b, 0x00, 0xff}, draw.BoxGlyph{}, nil}
+	case has("one HSET"):
+		return style{color.NRGBA{0xa8, 0x32, 0x5e, 0xff}, draw.TriangleGlyph{}, dashes(4, 3)}
 	case has("Redis"):
 		return style{color.NRGBA{0xdc, 0x3f, 0x4e, 0xff}, draw.TriangleGlyph{}, nil}
 	case has("copies"), has("loop"), has("bare"):

@@ -60,6 +60,7 @@ var growthGroup = group{
 			{"queue, PutMany and GetMany", "queue batch"},
 			{"manager, BatchSet", "dict batch"},
 			{"Redis, HSET in a pipeline", "redis batch"},
+			{"Redis, one HSET of all", "redis one"},
 			{"pool, chunks of a Map", "pool batch"},
 			{"Python Pool.map, chunksize", "python pool batch"},
 		}},
@@ -540,7 +541,13 @@ func redisGrowth(ctx context.Context) (all []experiment, cleanUp func(), err err
 		all = append(all, crowd("redis crowd", n, 16_000, member{Does: "redis", Redis: r.Options().Addr}))
 	}
 	for _, n := range batches {
-		all = append(all, inBatches("redis batch", n, func(ctx context.Context, first, batch int) error {
+		all = append(all, inBatches("redis one", n, func(ctx context.Context, first, batch int) error {
+			entries := make([]any, 0, 2*batch)
+			for i := range batch {
+				entries = append(entries, key(first+i), i)
+			}
+			return r.HSet(ctx, "batch", entries...).Err()
+		}), inBatches("redis batch", n, func(ctx context.Context, first, batch int) error {
 			p := r.Pipeline()
 			for i := range batch {
 				p.HSet(ctx, "batch", key(first+i), i)
