@@ -78,6 +78,40 @@ func TestTour(t *testing.T) {
 	}
 }
 
+// What programs read is JSON, and a list that is empty is a list.
+func TestDemoJSON(t *testing.T) {
+	watch := newTidy(t)
+	for _, command := range []string{"list", "ps", "gc"} {
+		stdout, stderr, code := demo(t, watch, nil, command, "--json")
+		var entries []map[string]any
+		if err := json.Unmarshal([]byte(stdout), &entries); err != nil || code != 0 || stderr != "" || entries == nil {
+			t.Errorf("%s: exit code %d, error %q, output %q, %v", command, code, stderr, stdout, err)
+		}
+		if command == "list" && (len(entries) < 20 || entries[0]["name"] != "start" || entries[0]["shows"] == "") {
+			t.Errorf("list: %q", stdout)
+		}
+	}
+	watch.check(t)
+}
+
+// Shells can complete the commands, and the values of flags where there are some to choose from.
+func TestDemoCompletes(t *testing.T) {
+	watch := newTidy(t)
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"completion", "bash"}, "bash completion"},
+		{[]string{"__complete", "hun"}, "hundred\t"},
+		{[]string{"__complete", "serve", "--mode", ""}, "prefork\n"},
+	} {
+		if stdout, _, code := demo(t, watch, nil, test.args...); code != 0 || !strings.Contains(stdout, test.want) {
+			t.Errorf("%q: exit code %d, output %q", test.args, code, stdout)
+		}
+	}
+	watch.check(t)
+}
+
 // What the demo does not understand is said, with exit code 2.
 func TestDemoUsage(t *testing.T) {
 	for _, args := range [][]string{
