@@ -12,12 +12,12 @@ import "slices"
 // chunks; a chunk is copied before it is changed in place if a snapshot may see it.
 // Appending needs no copy: a snapshot's slice ends before.
 type table struct {
-	index  map[string]uint32 // key -> place: chunk·chunkLen + offset
-	chunks [][]entry         // all but the last have chunkLen entries, holes included
-	copied []uint64          // by chunk: the epoch in which it was made or last copied
-	epoch  uint64            // counts snapshots
-	used   int               // places taken, holes included
-	seq    uint64            // of the newest entry
+	index  index     // key -> place: chunk·chunkLen + offset
+	chunks [][]entry // all but the last have chunkLen entries, holes included
+	copied []uint64  // by chunk: the epoch in which it was made or last copied
+	epoch  uint64    // counts snapshots
+	used   int       // places taken, holes included
+	seq    uint64    // of the newest entry
 }
 
 const chunkLen = 256
@@ -33,22 +33,29 @@ const hole = 1 << 63
 func (e *entry) order() uint64 { return e.seq &^ hole }
 func (e *entry) gone() bool    { return e.seq&hole != 0 }
 
-func newTable() table { return table{index: map[string]uint32{}} }
+func newTable() table { return table{} }
 
-func (t *table) len() int { return len(t.index) }
+func (t *table) len() int { return t.index.n }
 
 // get returns the entry of key, or nil. It is good until the next change.
 func (t *table) get(key []byte) *entry {
-	place, ok := t.index[string(key)]
+	place, ok := t.find(hashOf(key), key)
 	if !ok {
 		return nil
 	}
-	return &t.chunks[place/chunkLen][place%chunkLen]
+	return t.at(place)
+}
+
+func (t *table) at(place uint32) *entry { return &t.chunks[place/chunkLen][place%chunkLen] }
+
+func (t *table) find(hash uint32, key []byte) (place uint32, ok bool) {
+	return t.index.find(hash, func(place uint32) bool { return t.at(place).key == string(key) })
 }
 
 // put sets a key and returns what its entry was before: zero if it is new.
 func (t *table) put(key []byte, data string, refs *mentions) (old entry) {
-	if place, ok := t.index[string(key)]; ok {
+	hash := hashOf(key)
+	if place, ok := t.find(hash, key); ok {
 		e := t.writable(place)
 		old = *e
 		e.data, e.refs = data, refs
@@ -62,21 +69,22 @@ func (t *table) put(key []byte, data string, refs *mentions) (old entry) {
 	k := string(key)
 	last := len(t.chunks) - 1
 	t.chunks[last] = append(t.chunks[last], entry{k, data, refs, t.seq})
-	t.index[k] = uint32(t.used)
+	t.index.add(hash, uint32(t.used))
 	t.used++
 	return entry{}
 }
 
 // remove deletes a key and returns what its entry was, nil if there was none.
 func (t *table) remove(key []byte) *entry {
-	place, ok := t.index[string(key)]
+	hash := hashOf(key)
+	place, ok := t.find(hash, key)
 	if !ok {
 		return nil
 	}
 	e := t.writable(place)
 	old := *e
 	*e = entry{seq: old.seq | hole}
-	delete(t.index, old.key)
+	t.index.remove(hash, place)
 	if int(place) == t.used-1 {
 		t.trim()
 	}
@@ -119,7 +127,7 @@ func (t *table) newest(f func(e *entry) bool) *entry {
 
 // reset removes everything. Numbers go on, and so do readers.
 func (t *table) reset() {
-	*t = table{index: map[string]uint32{}, epoch: t.epoch, seq: t.seq}
+	*t = table{epoch: t.epoch, seq: t.seq}
 }
 
 // writable returns the entry at a place, in a chunk that no snapshot sees.
@@ -135,6 +143,7 @@ func (t *table) writable(place uint32) *entry {
 // compact closes the holes. The order, and so every reader's position, stays.
 func (t *table) compact() {
 	var chunks [][]entry
+	var places index
 	used := 0
 	for _, c := range t.chunks {
 		for i := range c {
@@ -146,22 +155,14 @@ func (t *table) compact() {
 			}
 			last := len(chunks) - 1
 			chunks[last] = append(chunks[last], c[i])
-			t.index[c[i].key] = uint32(used)
+			places.add(hashOfString(c[i].key), uint32(used))
 			used++
 		}
 	}
-	t.chunks, t.used = chunks, used
+	t.index, t.chunks, t.used = places, chunks, used
 	t.copied = make([]uint64, len(chunks))
 	for i := range t.copied {
 		t.copied[i] = t.epoch
-	}
-	if used < chunkLen {
-		// A Go map never shrinks by itself.
-		index := make(map[string]uint32, used)
-		for k, v := range t.index {
-			index[k] = v
-		}
-		t.index = index
 	}
 }
 
