@@ -155,13 +155,13 @@ func TestProgress(t *testing.T) {
 			last = pool.Stats{}
 			mu.Unlock()
 			ctx := within(t)
-			if _, err := square.With(pool.TaskOptions{Chunk: 1}).Map(ctx, e, make([]int, 300)); err != nil {
+			if _, err := square.With(pool.TaskOptions{Chunk: 2}).Map(ctx, e, make([]int, 600)); err != nil {
 				t.Fatal(err)
 			}
 			open.Apply(ctx, e, "/no/such/file")
 			select {
 			case s := <-reached:
-				if s.Failed != 1 || s.Submitted != 301 {
+				if s.Failed != 1 || s.Submitted != 301 || s.Elements != 601 || s.ElementsDone != 601 {
 					t.Errorf("%+v", s)
 				}
 			case <-ctx.Done():

@@ -81,8 +81,9 @@ func (g *Goroutines) Terminate() error {
 	g.closed = true
 	g.room.open()
 	jobs := g.backlog.clear()
-	g.stats.Done += uint64(len(jobs))
-	g.stats.Failed += uint64(len(jobs))
+	for _, j := range jobs {
+		g.stats.end(j, true)
+	}
 	for j := range g.under {
 		if j.reason == nil {
 			j.reason = ErrClosed
@@ -138,8 +139,9 @@ func (g *Goroutines) submit(ctx context.Context, jobs ...*job) (n int, err error
 		}
 		for n < len(jobs) && g.room.isFree(&g.backlog) {
 			g.backlog.push(jobs[n])
-			n++
 			g.stats.Submitted++
+			g.stats.Elements += uint64(jobs[n].elements)
+			n++
 		}
 		g.startLocked()
 		if n == len(jobs) {
@@ -206,12 +208,9 @@ func (g *Goroutines) end(j *job, o outcome) {
 	g.mu.Lock()
 	j.place = over
 	delete(g.under, j)
-	g.stats.Done++
-	if o.err != nil {
-		g.stats.Failed++
-		if j.reason != nil {
-			o.err.(*TaskError).is = append(o.err.(*TaskError).is, j.reason)
-		}
+	g.stats.end(j, o.err != nil)
+	if o.err != nil && j.reason != nil {
+		o.err.(*TaskError).is = append(o.err.(*TaskError).is, j.reason)
 	}
 	g.mu.Unlock()
 	j.complete(o)
@@ -268,8 +267,7 @@ func (g *Goroutines) callOff(j *job, runningToo bool) bool {
 	case waiting:
 		g.backlog.remove(j)
 		g.room.freed(&g.backlog)
-		g.stats.Done++
-		g.stats.Failed++
+		g.stats.end(j, true)
 		g.endIfDoneLocked()
 		g.mu.Unlock()
 		j.complete(outcome{err: ErrCancelled})

@@ -3,16 +3,19 @@ package pool
 import (
 	"context"
 	"iter"
+	"sync"
+	"sync/atomic"
 )
 
 // windowChunks is how many chunks for each worker IMap has under way, if TaskOptions.Window does not say otherwise: enough for tasks of a few microseconds, which are sent dozens at a time.
 const windowChunks = 64
 
 // IMap runs the task for the elements of in, and yields the results in their order, each as soon as it and all before it are there. It reads in only so far ahead
-// ([TaskOptions.Window]), so that an endless input takes constant memory, and reads it in the goroutine of the caller.
+// ([TaskOptions.Window]) that an endless input takes constant memory. It does that in a goroutine of its own, so that an input that takes its time, a channel for one ([Channel]), holds up no result.
 //
 // The error of a task stands in its result's place, and the iteration goes on; an error of a whole chunk in the place of all its elements. If ctx ends all is cancelled, and ctx's error is
-// the last to be yielded; so is an error that keeps tasks from being submitted. Who stops early leaves tasks that run to end by themselves; the others are not run.
+// the last to be yielded. An error that keeps tasks from being submitted is the last, too. Who stops early leaves tasks that run to end by themselves; the others are not run. An input that is in the middle of finding its next element
+// is not waited for then: it ends when it has that.
 func (t *Task[In, Out]) IMap(ctx context.Context, e Executor, in iter.Seq[In]) iter.Seq2[Out, error] {
 	return t.stream(ctx, e, in, true)
 }
@@ -22,6 +25,17 @@ func (t *Task[In, Out]) IMapUnordered(ctx context.Context, e Executor, in iter.S
 	return t.stream(ctx, e, in, false)
 }
 
+// Channel is what is received from c until it is closed, as an input of IMap.
+func Channel[T any](c <-chan T) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for v := range c {
+			if !yield(v) {
+				return
+			}
+		}
+	}
+}
+
 // A flight is a chunk under way.
 type flight[Out any] struct {
 	one      *Future[Out] // if the chunk is one element
@@ -29,114 +43,198 @@ type flight[Out any] struct {
 	elements int
 }
 
+// A stream is an iteration.
+type stream[In, Out any] struct {
+	task     *Task[In, Out]
+	executor Executor
+	ordered  bool
+	chunk    int
+	places   chan struct{}     // taken by flights; as many as the window has
+	flights  chan *flight[Out] // next ones to be yielded: all that were launched, or those that have ended; never full
+	quit     chan struct{}     // closed: nobody wants any more
+	reading  atomic.Bool       // the input is asked for its next element
+
+	mu       sync.Mutex
+	under    map[*flight[Out]]struct{}
+	launched int
+
+	done  chan struct{} // closed when there will be no more flights; the rest is set before
+	err   error         // why
+	panic *inputPanic
+}
+
+// An inputPanic is what an input has panicked with.
+type inputPanic struct{ value any }
+
 func (t *Task[In, Out]) stream(ctx context.Context, e Executor, in iter.Seq[In], ordered bool) iter.Seq2[Out, error] {
 	return func(yield func(Out, error) bool) {
-		var zero Out
 		if isNil(e) {
+			var zero Out
 			yield(zero, errNoPool)
 			return
 		}
-		chunk := max(t.options.Chunk, 1)
+		s := &stream[In, Out]{
+			task: t, executor: e, ordered: ordered, chunk: max(t.options.Chunk, 1),
+			quit: make(chan struct{}), done: make(chan struct{}), under: map[*flight[Out]]struct{}{},
+		}
 		window := windowChunks * e.width()
 		if t.options.Window > 0 {
-			window = (t.options.Window + chunk - 1) / chunk
+			window = (t.options.Window + s.chunk - 1) / s.chunk
 		}
-		next, stop := iter.Pull(in)
-		defer stop()
-
-		under := map[*flight[Out]]struct{}{}
-		defer func() { // of those that are left
-			for f := range under {
-				if ctx.Err() != nil {
-					f.cancel()
-				} else {
-					f.withdraw(e)
-				}
-			}
-		}()
-		var order []*flight[Out]
-		ended := make(chan *flight[Out], window)
-		drained := false
-		for {
-			for !drained && len(under) < window {
-				f, err := t.launch(ctx, e, next, chunk)
-				if err != nil {
-					yield(zero, err)
-					return
-				}
-				if f == nil {
-					drained = true
-					break
-				}
-				under[f] = struct{}{}
-				if ordered {
-					order = append(order, f)
-				} else {
-					f.observe(func() { ended <- f })
-				}
-			}
-			if len(under) == 0 {
-				return
-			}
-			var f *flight[Out]
-			if ordered {
-				f, order[0] = order[0], nil
-				order = order[1:]
-			} else if f = awaitAny(ctx, e, ended); f == nil {
-				yield(zero, ctx.Err())
-				return
-			}
-			goOn, err := f.yield(ctx, yield)
-			if err != nil {
-				yield(zero, err)
-				return
-			}
-			delete(under, f)
-			if !goOn {
-				return
-			}
-		}
+		s.places, s.flights = make(chan struct{}, window), make(chan *flight[Out], window)
+		launching, stop := context.WithCancel(ctx)
+		go s.launch(launching, in)
+		defer s.end(ctx, stop)
+		s.yield(ctx, yield)
 	}
 }
 
-// launch submits the next chunk, nil if there is none.
-func (t *Task[In, Out]) launch(ctx context.Context, e Executor, next func() (In, bool), chunk int) (*flight[Out], error) {
-	if chunk == 1 {
-		v, ok := next()
-		if !ok {
-			return nil, nil
+// launch submits chunks as long as there is room for them.
+func (s *stream[In, Out]) launch(ctx context.Context, in iter.Seq[In]) {
+	returned := false
+	defer func() {
+		if !returned {
+			if v := recover(); v != nil {
+				s.panic = &inputPanic{v}
+				select {
+				case <-s.quit:
+					panic(v) // as in any goroutine: who could be told is gone
+				default:
+				}
+			}
 		}
-		f, err := t.Submit(ctx, e, v)
-		return &flight[Out]{one: f, elements: 1}, err
-	}
-	var vs []In
-	for len(vs) < chunk {
-		v, ok := next()
-		if !ok {
-			break
+		close(s.done)
+	}()
+	var chunk []In
+	s.reading.Store(true)
+	for v := range in {
+		s.reading.Store(false)
+		chunk = append(chunk, v)
+		if len(chunk) == s.chunk {
+			if !s.submit(ctx, chunk) {
+				returned = true
+				return
+			}
+			if s.chunk == 1 {
+				chunk = chunk[:0] // it was encoded, or copied
+			} else {
+				chunk = nil
+			}
 		}
-		vs = append(vs, v)
+		s.reading.Store(true)
 	}
-	if len(vs) == 0 {
-		return nil, nil
+	s.reading.Store(false)
+	if len(chunk) > 0 {
+		s.submit(ctx, chunk)
 	}
-	f, err := t.MapAsync(ctx, e, vs)
-	return &flight[Out]{many: f, elements: len(vs)}, err
+	returned = true
 }
 
-// awaitAny returns the next flight that has ended, nil if ctx ends first.
-func awaitAny[Out any](ctx context.Context, e Executor, ended chan *flight[Out]) *flight[Out] {
+// submit submits a chunk when there is room for it, and reports whether there is a point in another.
+func (s *stream[In, Out]) submit(ctx context.Context, chunk []In) bool {
 	select {
-	case f := <-ended:
-		return f
+	case <-s.quit:
+		return false
 	default:
 	}
-	defer e.standBack(ctx)()
 	select {
-	case f := <-ended:
-		return f
-	case <-ctx.Done():
-		return nil
+	case s.places <- struct{}{}:
+	case <-s.quit:
+		return false
+	}
+	f := &flight[Out]{elements: len(chunk)}
+	var err error
+	if s.chunk == 1 {
+		f.one, err = s.task.Submit(ctx, s.executor, chunk[0])
+	} else {
+		f.many, err = s.task.MapAsync(ctx, s.executor, chunk)
+	}
+	if err != nil {
+		s.err = err
+		return false
+	}
+	s.mu.Lock()
+	s.under[f] = struct{}{}
+	s.launched++
+	s.mu.Unlock()
+	if s.ordered {
+		s.flights <- f
+	} else {
+		f.observe(func() { s.flights <- f })
+	}
+	return true
+}
+
+// yield yields results until there are no more, or nobody wants them.
+func (s *stream[In, Out]) yield(ctx context.Context, yield func(Out, error) bool) {
+	var zero Out
+	done := s.done
+	for yielded := 0; ; yielded++ {
+		f, err := s.next(ctx, &done, yielded)
+		if f == nil {
+			if err != nil {
+				yield(zero, err)
+			}
+			return
+		}
+		goOn, err := f.yield(ctx, yield)
+		if err != nil {
+			yield(zero, err)
+			return
+		}
+		s.mu.Lock()
+		delete(s.under, f)
+		s.mu.Unlock()
+		if !goOn {
+			return
+		}
+		<-s.places
+	}
+}
+
+// next returns the next flight to be yielded, nil if there is none any more. done becomes nil when there will be no further ones.
+func (s *stream[In, Out]) next(ctx context.Context, done *chan struct{}, yielded int) (*flight[Out], error) {
+	select {
+	case f := <-s.flights:
+		return f, nil
+	default:
+	}
+	defer s.executor.standBack(ctx)()
+	for {
+		if *done == nil {
+			if s.launched == yielded {
+				if s.panic != nil {
+					panic(s.panic.value)
+				}
+				return nil, s.err
+			}
+		}
+		select {
+		case f := <-s.flights:
+			return f, nil
+		case <-*done:
+			*done = nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// end calls off what is under way, and waits for launch, unless the input keeps it.
+func (s *stream[In, Out]) end(ctx context.Context, stop func()) {
+	close(s.quit)
+	stop()
+	if !s.reading.Load() {
+		<-s.done
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for f := range s.under {
+		if ctx.Err() != nil {
+			f.cancel()
+		} else {
+			f.withdraw(s.executor)
+		}
 	}
 }
 

@@ -280,8 +280,9 @@ func (p *Pool) submit(ctx context.Context, jobs ...*job) (n int, err error) {
 		}
 		for n < len(jobs) && p.room.isFree(&p.backlog) {
 			p.backlog.push(jobs[n])
-			n++
 			p.stats.Submitted++
+			p.stats.Elements += uint64(jobs[n].elements)
+			n++
 			if p.room.limit > 0 {
 				p.dispatchLocked()
 			}
@@ -341,8 +342,9 @@ func (p *Pool) finish(jobs []*job, err error) {
 		return
 	}
 	p.mu.Lock()
-	p.stats.Done += uint64(len(jobs))
-	p.stats.Failed += uint64(len(jobs))
+	for _, j := range jobs {
+		p.stats.end(j, true)
+	}
 	p.mu.Unlock()
 	for _, j := range jobs {
 		j.args.drop()

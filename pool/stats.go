@@ -11,11 +11,23 @@ type Stats struct {
 	Done      uint64 // ended, in whatever way
 	Failed    uint64 // of those, with an error
 
+	Elements     uint64 // of the tasks submitted: those of a chunk, else one
+	ElementsDone uint64 // of the tasks ended
+
 	Workers   int    // that are ready or starting; goroutines
 	Started   int    // workers, ever
 	Died      int    // of those, that did not end as they were told to
 	Retried   uint64 // tasks that were run again
 	TakenBack uint64 // tasks, from a busy worker, for an idle one
+}
+
+// end counts the end of a job.
+func (s *Stats) end(j *job, failed bool) {
+	s.Done++
+	s.ElementsDone += uint64(j.elements)
+	if failed {
+		s.Failed++
+	}
 }
 
 // WorkerStats are what a pool knows of one of its workers.

@@ -613,11 +613,10 @@ func (w *worker) resultLocked(h *resultHeader) *job {
 	w.stalled = false
 	took := time.Duration(max(h.took, 0))
 	p.learnLocked(j, took)
-	p.stats.Done++
+	p.stats.end(j, h.failed)
 	w.stats.Done++
 	w.stats.Busy += took
 	if h.failed {
-		p.stats.Failed++
 		w.stats.Failed++
 	}
 	return j
@@ -737,8 +736,7 @@ func (w *worker) died() {
 			failed = append(failed, lost{j, diedRunning(j.entry.id.Name, exit, nil)})
 		}
 		j.place = over
-		p.stats.Done++
-		p.stats.Failed++
+		p.stats.end(j, true)
 	}
 	var failure error
 	if was == starting {
