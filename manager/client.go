@@ -49,6 +49,7 @@ type client struct {
 	drained   chan struct{} // closed when out is short again; nil if nobody waits for that
 	objects   map[store.ID]*remote
 	releases  []release // to be sent with the next request, or soon
+	confirms  []uint64  // likewise: what has arrived
 	timer     *time.Timer
 	lifelines map[*os.File]struct{} // of handles on their way to other processes
 	updates   map[leased]uint64     // keys that goroutines of this process are updating, and which goroutine
@@ -206,7 +207,7 @@ func (c *client) fail(cause error) {
 	if c.timer != nil {
 		c.timer.Stop()
 	}
-	c.out, c.spare, c.releases = nil, nil, nil
+	c.out, c.spare, c.releases, c.confirms = nil, nil, nil, nil
 	c.wakeQueuedLocked()
 }
 
@@ -394,31 +395,39 @@ func (c *client) wakeQueuedLocked() {
 
 // wait waits for a call's reply. If ctx ends first it abandons the call.
 func (c *client) wait(ctx context.Context, cl *call) error {
+	if c.arrives(ctx, cl) {
+		return nil
+	}
+	return c.abandon(ctx, cl)
+}
+
+// arrives waits for a call's reply, and reports false if ctx ends first.
+func (c *client) arrives(ctx context.Context, cl *call) bool {
 	select {
 	case <-cl.done:
-		return nil
+		return true
 	case c.lead <- struct{}{}:
 		// Another leader may have read our reply before it left.
 		select {
 		case <-cl.done:
 			<-c.lead
-			return nil
+			return true
 		default:
 		}
 		own := c.readUntil(ctx, cl)
 		<-c.lead
 		if own {
-			return nil
+			return true
 		}
 	case <-ctx.Done():
 	}
 	// Either ctx has ended, or the connection, which completes every call.
 	select {
 	case <-cl.done:
-		return nil
+		return true
 	default:
 	}
-	return c.abandon(ctx, cl)
+	return false
 }
 
 // readUntil reads replies for everybody until it has read that of own, and reports whether it has. The caller leads.
@@ -593,6 +602,7 @@ type release struct {
 
 // queueReleasesLocked queues the request that gives back what was dropped.
 func (c *client) queueReleasesLocked() {
+	c.queueConfirmsLocked()
 	if len(c.releases) == 0 {
 		return
 	}
@@ -610,7 +620,12 @@ func (c *client) releaseLocked(r release) {
 		return
 	}
 	c.releases = append(c.releases, r)
-	if len(c.releases) > 1 {
+	c.releaseSoonLocked()
+}
+
+// releaseSoonLocked arranges for what is to be told to the server some time to be sent soon.
+func (c *client) releaseSoonLocked() {
+	if len(c.releases)+len(c.confirms) > 1 {
 		return
 	}
 	if c.timer == nil {

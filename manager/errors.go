@@ -7,6 +7,8 @@ import (
 
 	"github.com/go-multiproc/multiproc/internal/document"
 	"github.com/go-multiproc/multiproc/internal/store"
+	"github.com/go-multiproc/multiproc/psync"
+	"github.com/go-multiproc/multiproc/queue"
 )
 
 // ErrDown is in the error of every call on a manager that cannot be reached any more: its server was
@@ -59,6 +61,13 @@ const (
 	codeOverflow  = 11
 	codeFull      = 12
 	codeJournal   = 13
+
+	codeOwnerDied = 16
+	codeNotHeld   = 17
+	codeTooMany   = 18
+	codeBroken    = 19
+	codeShut      = 20
+	codeNotTaken  = 21
 )
 
 // A failure is an error as it travels: a code that programs act on, and words for people.
@@ -86,7 +95,33 @@ var failures = []struct {
 	{document.ErrOverflow, codeOverflow},
 	{document.ErrMalformed, codeInvalid},
 	{store.ErrJournal, codeJournal},
+	{store.ErrOverload, codeLimit},
+	{store.ErrCancelled, codeCancelled},
+	{store.ErrOwnerDied, codeOwnerDied},
+	{store.ErrNotHeld, codeNotHeld},
+	{store.ErrTooMany, codeTooMany},
+	{store.ErrBroken, codeBroken},
+	{store.ErrShut, codeShut},
+	{store.ErrNotTaken, codeNotTaken},
 }
+
+// sentinels says which error of the local types a client makes of a code.
+var sentinels = []struct {
+	code uint64
+	err  error
+}{
+	{codeOwnerDied, psync.ErrOwnerDied},
+	{codeNotHeld, psync.ErrNotHeld},
+	{codeTooMany, psync.ErrTooManyReleases},
+	{codeBroken, psync.ErrBroken},
+	{codeShut, queue.ErrClosed},
+	{codeNotTaken, queue.ErrNotTaken},
+	{codeLease, queue.ErrLeaseEnded},
+	{codeCancelled, errCancelled},
+}
+
+// errCancelled is in the error of a call that the server was told to give up.
+var errCancelled = errors.New("manager: given up")
 
 // failureOf describes an error to the client.
 func failureOf(err error) *failure {
@@ -99,6 +134,9 @@ func failureOf(err error) *failure {
 		return &failure{codeFull, limitText(limit)}
 	}
 	for _, known := range failures {
+		if err == known.err {
+			return &failure{known.code, strings.TrimPrefix(err.Error(), "store: ")}
+		}
 		if errors.Is(err, known.err) {
 			return &failure{known.code, strings.TrimPrefix(err.Error(), known.err.Error()+": ")}
 		}
@@ -136,6 +174,11 @@ func remoteError(f *failure) error {
 		return fmt.Errorf("%w: %s", ErrJournal, f.text)
 	case codeDown:
 		return fmt.Errorf("%w: %s", ErrDown, f.text)
+	}
+	for _, known := range sentinels {
+		if f.code == known.code {
+			return fmt.Errorf("%w (manager: %s)", known.err, f.text)
+		}
 	}
 	return fmt.Errorf("manager: the server refuses: %s", f.text)
 }

@@ -124,3 +124,18 @@ func Scripted(b []byte) ScriptedClient {
 
 // OnRings reports whether m's connection goes through shared memory.
 func OnRings(m *Manager) bool { return m.state.Load().client.stream.rings != nil }
+
+// A WatchedServer is a server in this process of which a test can know how many calls wait.
+type WatchedServer struct{ sv *server }
+
+// Watch makes a server of a listener.
+func Watch(l net.Listener, o Options) (WatchedServer, error) {
+	sv, err := newServer(l, o, tuning{})
+	return WatchedServer{sv}, err
+}
+
+// Run is Serve.
+func (s WatchedServer) Run() error { return s.sv.run() }
+
+// Waiting is how many calls wait for other clients, other than for keys.
+func (s WatchedServer) Waiting() int { return s.sv.store.Stats().Waiting }

@@ -31,6 +31,9 @@ var operations = [...]struct {
 	opNext:       {do: (*request).next, args: 1},
 	opRings:      {do: (*request).offerRings},
 	opRingsTaken: {do: (*request).takeRings, args: 1, silent: true},
+	opGiveUp:     {do: (*request).giveUp, args: 1, silent: true},
+	opConfirm:    {do: (*request).confirm, args: variable, silent: true},
+	opLeave:      {do: (*request).leave, silent: true},
 
 	// Any object.
 	opCopy:           {do: (*request).copy, args: 1},
@@ -101,16 +104,52 @@ var operations = [...]struct {
 	opSetRelates:   {do: (*request).setRelates, args: 3},
 
 	// Queue.
+	opQueueLen:         {do: (*request).queueLen, args: 1},
+	opQueueCap:         {do: (*request).queueCap, args: 1},
+	opQueuePut:         {do: (*request).queuePut, args: 2},
+	opQueuePutMany:     {do: (*request).queuePutMany, args: variable},
+	opQueueGet:         {do: (*request).queueGet, args: 2},
+	opQueueTryGet:      {do: (*request).queueTryGet, args: 2},
+	opQueueLease:       {do: (*request).queueLease, args: 1},
+	opQueueTryLease:    {do: (*request).queueTryLease, args: 1},
+	opQueueAck:         {do: (*request).queueAck, args: 2},
+	opQueueNack:        {do: (*request).queueNack, args: 2},
+	opQueueTaskDone:    {do: (*request).queueTaskDone, args: 1},
+	opQueueJoin:        {do: (*request).queueJoin, args: 1},
+	opQueueRecover:     {do: (*request).queueRecover, args: 1},
+	opQueueDrop:        {do: (*request).queueDrop, args: 1},
+	opQueueDeadLetters: {do: (*request).queueDeadLetters, args: 1},
+	opQueueShutdown:    {do: (*request).queueShutdown, args: 1},
 
 	// Mutex and RMutex.
+	opMutexLock:    {do: (*request).mutexLock, args: 2},
+	opMutexTryLock: {do: (*request).mutexTryLock, args: 1},
+	opMutexUnlock:  {do: (*request).mutexUnlock, args: 3},
+	opMutexMend:    {do: (*request).mutexMend, args: 2},
+	opMutexState:   {do: (*request).mutexState, args: 1},
 
 	// Semaphore.
+	opSemaphoreAcquire:    {do: (*request).semaphoreAcquire, args: 1},
+	opSemaphoreTryAcquire: {do: (*request).semaphoreTryAcquire, args: 1},
+	opSemaphoreRelease:    {do: (*request).semaphoreRelease, args: 2},
+	opSemaphoreValue:      {do: (*request).semaphoreValue, args: 1},
 
 	// Cond.
+	opCondWait:   {do: (*request).condWait, args: 2},
+	opCondNotify: {do: (*request).condNotify, args: 2},
+	opCondMutex:  {do: (*request).condMutex, args: 1},
 
 	// Event.
+	opEventSet:   {do: (*request).eventSet, args: 1},
+	opEventClear: {do: (*request).eventClear, args: 1},
+	opEventIsSet: {do: (*request).eventIsSet, args: 1},
+	opEventWait:  {do: (*request).eventWait, args: 1},
 
 	// Barrier.
+	opBarrierWait:  {do: (*request).barrierWait, args: 1},
+	opBarrierAbort: {do: (*request).barrierAbort, args: 1},
+	opBarrierReset: {do: (*request).barrierReset, args: 1},
+	opBarrierState: {do: (*request).barrierState, args: 1},
 
 	// Namespace.
 	opNamespaceLen:      {do: (*request).dictLen, args: 1},

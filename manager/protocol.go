@@ -39,6 +39,9 @@ const (
 	opNext       = 11
 	opRings      = 12
 	opRingsTaken = 13
+	opLeave      = 15
+	opGiveUp     = 16
+	opConfirm    = 17
 
 	// Any object: 18 to 31.
 	opCopy           = 18
@@ -109,16 +112,52 @@ const (
 	opSetRelates   = 106
 
 	// Queue: 128 to 159.
+	opQueueLen         = 128
+	opQueueCap         = 129
+	opQueuePut         = 130
+	opQueuePutMany     = 131
+	opQueueGet         = 132
+	opQueueTryGet      = 133
+	opQueueLease       = 134
+	opQueueTryLease    = 135
+	opQueueAck         = 136
+	opQueueNack        = 137
+	opQueueTaskDone    = 138
+	opQueueJoin        = 139
+	opQueueRecover     = 140
+	opQueueDrop        = 141
+	opQueueDeadLetters = 142
+	opQueueShutdown    = 143
 
 	// Mutex and RMutex: 160 to 191.
+	opMutexLock    = 160
+	opMutexTryLock = 161
+	opMutexUnlock  = 162
+	opMutexMend    = 163
+	opMutexState   = 164
 
 	// Semaphore: 192 to 223.
+	opSemaphoreAcquire    = 192
+	opSemaphoreTryAcquire = 193
+	opSemaphoreRelease    = 194
+	opSemaphoreValue      = 195
 
 	// Cond: 224 to 255.
+	opCondWait   = 224
+	opCondNotify = 225
+	opCondMutex  = 226
 
 	// Event: 256 to 287.
+	opEventSet   = 256
+	opEventClear = 257
+	opEventIsSet = 258
+	opEventWait  = 259
 
 	// Barrier: 288 to 319.
+	opBarrierWait  = 288
+	opBarrierAbort = 289
+	opBarrierReset = 290
+	opBarrierState = 291
 
 	// Namespace: 320 to 351. It is a dict, and its operations are those of dicts.
 	opNamespaceLen      = 320

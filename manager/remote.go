@@ -21,6 +21,7 @@ type remote struct {
 	// Guarded by client.mu.
 	received uint64 // references counted so far
 	holds    int    // handles of this process
+	held     []hold // locks and permits that this process has of it
 	lost     error  // why the server does not let us have it; nil if it does
 }
 

@@ -33,14 +33,15 @@ type session struct {
 	requested int            // requests so far; the reading goroutine's, like what follows
 	offered   *duplex.Memory // rings of which the client has not said yet whether it takes them
 
-	mu      sync.Mutex
-	out     []byte // replies not yet written
-	spare   []byte
-	writing bool
-	written sync.Cond // out was taken, or the connection is at its end
-	closed  bool
-	parting bool                          // the farewell was said
-	waiting map[uint64]context.CancelFunc // requests that wait, by id
+	mu       sync.Mutex
+	out      []byte // replies not yet written
+	spare    []byte
+	writing  bool
+	flushing bool      // a goroutine is about to write
+	written  sync.Cond // out was taken, or the connection is at its end
+	closed   bool
+	parting  bool                          // the farewell was said
+	waiting  map[uint64]context.CancelFunc // requests that wait, by id
 
 	waits atomic.Int32 // how many they are
 }

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/go-multiproc/multiproc/internal/seg"
 	"github.com/go-multiproc/multiproc/internal/wire"
 )
 
@@ -153,7 +152,7 @@ func finish(conn *wire.Conn, r result, ctx context.Context) {
 	}
 	family.finish(nil)
 	if !r.Failed {
-		seg.Leave() // a Barrier does not miss it
+		leave()
 	}
 	os.Exit(r.code())
 }

@@ -2,8 +2,6 @@ package process
 
 import (
 	"os"
-
-	"github.com/go-multiproc/multiproc/internal/seg"
 )
 
 // Main runs the program: run, in the process that the user started, and in a child the registered function that it
@@ -60,7 +58,7 @@ func (s *signals) exit(code int) {
 		select {} // it dies of the signal, any moment
 	default:
 		if code == 0 {
-			seg.Leave() // a Barrier does not miss this process
+			leave()
 		}
 		os.Exit(code)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/go-multiproc/multiproc/internal/registered"
+	"github.com/go-multiproc/multiproc/internal/seg"
 )
 
 // Package pool runs registered functions in workers, as initialisers.
@@ -29,6 +30,12 @@ func init() {
 		}
 		return e.decode(data, fds)
 	}
+}
+
+// leave says that this process ends in good order, so that no Barrier misses it: to those in shared memory, and to managers.
+func leave() {
+	seg.Leave()
+	registered.Leave()
 }
 
 func (f *Func[A]) registration() *entry { return f.entry }

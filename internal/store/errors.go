@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 // What an operation fails with.
@@ -27,7 +28,28 @@ var (
 	ErrJournal = errors.New("store: journal")
 	// ErrInvalid: an argument is none that the operation takes.
 	ErrInvalid = errors.New("store: invalid argument")
+	// ErrOverload: the session has too much under way.
+	ErrOverload = errors.New("store: too much at a time")
+	// ErrParked: the operation waits, and its Wait will be told of its end.
+	ErrParked = errors.New("store: waiting")
+	// ErrCancelled: the wait was given up.
+	ErrCancelled = errors.New("store: cancelled")
+	// ErrOwnerDied: a lock is abandoned, or messages were taken by a session that is gone.
+	ErrOwnerDied = errors.New("store: the owner has died")
+	// ErrNotHeld: the session does not hold the lock, or the permit.
+	ErrNotHeld = errors.New("store: not held by this session")
+	// ErrTooMany: a counting semaphore is at its maximum.
+	ErrTooMany = errors.New("store: too many releases")
+	// ErrBroken: the barrier is broken.
+	ErrBroken = errors.New("store: barrier is broken")
+	// ErrShut: the queue is shut down.
+	ErrShut = errors.New("store: queue is shut down")
+	// ErrNotTaken: the session has said of all messages that it took that they are dealt with.
+	ErrNotTaken = errors.New("store: no message to be done with")
 )
+
+// errLetGo is for who waits on an object while its session lets go of that.
+var errLetGo = fmt.Errorf("%w: the client has let go of the object while it waited", ErrNotFound)
 
 // NoWait is a context for operations that must not wait: where they would have to,
 // they fail with ErrBusy and have done nothing. A context is looked at only then.

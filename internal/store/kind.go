@@ -38,19 +38,19 @@ var kinds = [...]struct {
 
 	KindSet: {"set", newSet},
 
-	KindQueue: {name: "queue"},
+	KindQueue: {"queue", newQueue},
 
-	KindMutex: {name: "mutex"},
+	KindMutex: {"mutex", newMutex},
 
-	KindRMutex: {name: "rmutex"},
+	KindRMutex: {"rmutex", newMutex},
 
-	KindSemaphore: {name: "semaphore"},
+	KindSemaphore: {"semaphore", newSemaphore},
 
-	KindCond: {name: "cond"},
+	KindCond: {"cond", newCond},
 
-	KindEvent: {name: "event"},
+	KindEvent: {"event", newEvent},
 
-	KindBarrier: {name: "barrier"},
+	KindBarrier: {"barrier", newBarrier},
 
 	KindNamespace: {"namespace", newDict},
 

@@ -149,7 +149,7 @@ func (s *Session) keepLease(id uint64, l *lease) error {
 	if s.ended {
 		return ErrEnded
 	}
-	if s.leases[id] != nil {
+	if s.leases[id] != nil || s.claims[id] != nil {
 		return fmt.Errorf("%w: lease %d is in use", ErrInvalid, id)
 	}
 	s.leases[id] = l
@@ -185,8 +185,13 @@ func (s *Session) Commit(id uint64, v Value) error {
 	return nil
 }
 
-// Abort ends the lease and leaves the key as it was.
+// Abort ends whatever the session began under that id, as if it had not: a wait, with ErrCancelled; a lease, and leaves the
+// key as it was; a lock, a permit or a message that it was granted.
 func (s *Session) Abort(id uint64) error {
+	if w, on := s.claimOf(id); w != nil {
+		on.abort(w)
+		return nil
+	}
 	l, err := s.takeLease(id)
 	if err != nil {
 		return err

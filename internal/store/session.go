@@ -2,6 +2,8 @@ package store
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 )
 
@@ -17,6 +19,8 @@ type Session struct {
 	ended     bool
 	held      map[ID]*holding
 	leases    map[uint64]*lease
+	claims    map[uint64]*Wait // what it waits for, and has been granted; nil until there is something
+	leaving   bool             // it ends in good order
 	snapshots map[uint64]*Snapshot
 	watches   map[uint64]*Watch
 	offers    map[Token]struct{}
@@ -25,8 +29,9 @@ type Session struct {
 // A holding is a session's references to one object. However many they are, the graph
 // sees one.
 type holding struct {
-	obj *object
-	n   uint64
+	obj    *object
+	n      uint64
+	claims int // of the session's, on this object
 }
 
 // NewSession begins a session. On a closed store it has ended already.
@@ -52,6 +57,9 @@ func (st *Store) NewSession() *Session {
 // Create makes an object. The session holds one reference to it. typ says in the front
 // end's words what the elements are; it matters to Open only. Some kinds take parameters: how long an array is.
 func (s *Session) Create(k Kind, typ string, params ...uint64) (ID, error) {
+	if err := s.checkParams(k, params); err != nil {
+		return 0, err
+	}
 	o, err := s.store.graph.create(k, typ, params)
 	if err != nil {
 		return 0, err
@@ -66,6 +74,9 @@ func (s *Session) Create(k Kind, typ string, params ...uint64) (ID, error) {
 func (s *Session) Open(name string, k Kind, typ string, create bool, params ...uint64) (ID, error) {
 	if name == "" || len(name) > MaxName {
 		return 0, fmt.Errorf("%w: a name has 1 to %d bytes, not %d", ErrInvalid, MaxName, len(name))
+	}
+	if err := s.checkParams(k, params); err != nil {
+		return 0, err
 	}
 	o, err := s.store.graph.open(name, k, typ, create, params)
 	if err != nil {
@@ -87,7 +98,7 @@ func (s *Session) adopt(o *object) (ID, error) {
 		s.store.graph.drop(o)
 		return o.id, nil
 	}
-	s.held[o.id] = &holding{o, 1}
+	s.held[o.id] = &holding{obj: o, n: 1}
 	return o.id, nil
 }
 
@@ -106,7 +117,7 @@ func (s *Session) retain(m *mentions) error {
 		if h := s.held[o.id]; h != nil {
 			h.n++
 		} else if s.store.graph.hold(o) {
-			s.held[o.id] = &holding{o, 1}
+			s.held[o.id] = &holding{obj: o, n: 1}
 		}
 		// Not alive: then the container was freed under the caller, who had let go of
 		// it in another goroutine. Whoever uses the reference learns ErrNotFound.
@@ -187,7 +198,16 @@ func (s *Session) Release(id ID, n uint64) error {
 		return nil
 	}
 	delete(s.held, id)
+	on, waits := h.obj.body.(claimed)
+	var claims []*Wait
+	if waits && h.claims > 0 {
+		claims = s.takeClaimsLocked(h.obj)
+	}
 	s.mu.Unlock()
+	if waits {
+		forsakeAll(claims, false)
+		on.left(s, false)
+	}
 	s.store.graph.drop(h.obj)
 	return nil
 }
@@ -243,9 +263,17 @@ func (s *Session) End() {
 	}
 	s.ended = true
 	held, leases, snapshots, watches, offers := s.held, s.leases, s.snapshots, s.watches, s.offers
-	s.held, s.leases, s.snapshots, s.watches, s.offers = nil, nil, nil, nil, nil
+	claims := slices.Collect(maps.Values(s.claims))
+	s.held, s.leases, s.snapshots, s.watches, s.offers, s.claims = nil, nil, nil, nil, nil, nil
+	died := !s.leaving
 	s.mu.Unlock()
 
+	forsakeAll(claims, true)
+	for _, h := range held {
+		if on, ok := h.obj.body.(claimed); ok {
+			on.left(s, died)
+		}
+	}
 	for _, l := range leases {
 		l.dict.giveBack(l)
 	}

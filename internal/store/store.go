@@ -3,6 +3,7 @@ package store
 import (
 	"crypto/rand"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-multiproc/multiproc/internal/journal"
@@ -28,6 +29,8 @@ type Store struct {
 	ledger   ledger
 	graph    graph
 	recovery time.Duration // what Open took
+
+	waiting atomic.Int64 // operations in waitLists
 
 	mu       sync.Mutex
 	sessions map[*Session]struct{}
@@ -71,11 +74,12 @@ type Stats struct {
 	Memory   int64        // about what it all takes, in bytes
 	Recovery time.Duration
 	Journal  journal.Stats // zero if there is none
+	Waiting  int           // operations that wait, other than for those
 }
 
 // Stats counts what there is. It takes time in proportion to the number of objects.
 func (st *Store) Stats() Stats {
-	s := Stats{Objects: map[Kind]int{}}
+	s := Stats{Objects: map[Kind]int{}, Waiting: int(st.waiting.Load())}
 	st.mu.Lock()
 	s.Sessions = len(st.sessions)
 	for session := range st.sessions {
