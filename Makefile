@@ -49,7 +49,7 @@ bench: ## measure beside Python, Redis and bare system calls, to bench/result.js
 
 .PHONY: figures
 figures: ## write the tables and figures of docs/performance.md and the README from bench/result.json
-	cd bench && go run . -report ..
+	cd bench && go run ./figures
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (30s) each; FUZZPKG=./pipe for one package

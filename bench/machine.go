@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
@@ -12,22 +11,12 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/go-multiproc/multiproc/bench/result"
 )
 
-// Machine is where a Result was measured.
-type Machine struct {
-	CPU           string // model
-	CPUs          int    // that this process may use
-	MemoryMB      uint64
-	Kernel        string
-	Go            string
-	Python, Redis string     // versions; "" = not installed
-	LoadAtStart   [3]float64 // averages of 1, 5 and 15 minutes
-	BusyAtStart   float64    // share of the CPU time that others used in the second before the run
-}
-
-func describeMachine(ctx context.Context, cpus int) Machine {
-	m := Machine{CPU: cpuModel(), CPUs: cpus, Go: runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH}
+func describeMachine(ctx context.Context, cpus int) result.Machine {
+	m := result.Machine{CPU: cpuModel(), CPUs: cpus, Go: runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH}
 	var uts unix.Utsname
 	if unix.Uname(&uts) == nil {
 		m.Kernel = unix.ByteSliceToString(uts.Sysname[:]) + " " + unix.ByteSliceToString(uts.Release[:])
@@ -45,18 +34,6 @@ func describeMachine(ctx context.Context, cpus int) Machine {
 	time.Sleep(time.Second)
 	m.BusyAtStart = cpuTimes().since(before).busy()
 	return m
-}
-
-// unquiet says why the machine is not fit for measuring, if it is not.
-func (m Machine) unquiet() []string {
-	var why []string
-	if m.BusyAtStart > 0.05 {
-		why = append(why, fmt.Sprintf("before the run, other programs used %.0f %% of the CPU time", 100*m.BusyAtStart))
-	}
-	if load := m.LoadAtStart[0]; load > 0.5*float64(m.CPUs) {
-		why = append(why, fmt.Sprintf("at the start, the load average was %.2f on %d CPUs", load, m.CPUs))
-	}
-	return why
 }
 
 func cpuModel() string {

@@ -7,7 +7,7 @@
 //	go run .                    everything, to result.json; about ten minutes
 //	go run . -only conn,start   some of it; -list names the groups
 //	go run . -rounds 3          faster, less certain
-//	go run . -report ..         no measurement: writes the tables and figures of result.json to README and docs
+//	go run ./figures            writes the tables and figures of result.json into README and docs
 //
 // What needs python3 or redis-server is said to be not measured where they are not installed. The exit
 // code is 1 when a ratio that is asked for does not hold.
@@ -22,6 +22,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-multiproc/multiproc/bench/result"
 	"github.com/go-multiproc/multiproc/process"
 )
 
@@ -39,7 +40,6 @@ func run() int {
 	rounds := flag.Int("rounds", 7, "how often each measurement is made")
 	list := flag.Bool("list", false, "list the groups")
 	file := flag.String("json", "", "file of the result (default: result.json, and none with -only)")
-	root := flag.String("report", "", "measure nothing, but write the result to the pages of the repository in this directory")
 	flag.StringVar(&logDir, "logs", "", "directory in which the generated logs are kept (default: a temporary one)")
 	flag.Int64Var(&logSize, "logsize", logSize, "bytes of each of the eight logs")
 	flag.Parse()
@@ -52,17 +52,6 @@ func run() int {
 	if *file == "" && *only == "" {
 		*file = "result.json"
 	}
-	if *root != "" {
-		r, err := loadResult(*file)
-		if err == nil {
-			err = report(r, *root)
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		return 0
-	}
 	chosen, err := choose(*only)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -70,12 +59,12 @@ func run() int {
 	}
 	r := measureAll(context.Background(), chosen, *rounds)
 	if *file != "" {
-		if err := r.save(*file); err != nil {
+		if err := r.Save(*file); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
 	}
-	if !r.holds() {
+	if !r.Holds() {
 		return 1
 	}
 	return 0
@@ -98,13 +87,13 @@ func choose(only string) ([]group, error) {
 }
 
 // measureAll runs the groups, and prints what they have found as soon as it is known.
-func measureAll(ctx context.Context, chosen []group, rounds int) *Result {
-	r := &Result{Command: strings.Join(append([]string{"go run ."}, os.Args[1:]...), " "), Date: time.Now().UTC().Truncate(time.Second), Rounds: rounds}
+func measureAll(ctx context.Context, chosen []group, rounds int) *result.Run {
+	r := &result.Run{Command: strings.Join(append([]string{"go run ."}, os.Args[1:]...), " "), Date: time.Now().UTC().Truncate(time.Second), Rounds: rounds}
 	r.Machine = describeMachine(ctx, process.CPUCount())
 	m := r.Machine
 	fmt.Printf("%s, %d CPUs; %s; %s; %s; %s\nload average %.2f; median of %d rounds\n\n",
 		m.CPU, m.CPUs, m.Kernel, m.Go, orNone(m.Python, "Python"), orNone(m.Redis, "Redis"), m.LoadAtStart[0], rounds)
-	r.Busy = m.unquiet()
+	r.Busy = m.Unquiet()
 	warn(r.Busy)
 	began, before := time.Now(), cpuTimes()
 	var disturbed []string
@@ -115,7 +104,7 @@ func measureAll(ctx context.Context, chosen []group, rounds int) *Result {
 		if found.Others > 0.05 {
 			disturbed = append(disturbed, fmt.Sprintf("%s %.0f %%", g.name, 100*found.Others))
 		}
-		found.print(os.Stdout)
+		printGroup(os.Stdout, found)
 		r.Groups = append(r.Groups, found)
 	}
 	r.Seconds = time.Since(began).Seconds()

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-multiproc/multiproc/bench/result"
 )
 
 // A group is a set of measurements and the comparisons made of them.
@@ -71,16 +73,16 @@ func at(name string, x int) string { return fmt.Sprintf("%s %d", name, x) }
 
 // measure runs the experiments of a group, round by round. Every other round runs them backwards, so that
 // none always runs after the same one.
-func (g group) measure(ctx context.Context, rounds int) GroupResult {
+func (g group) measure(ctx context.Context, rounds int) result.Group {
 	if g.rounds > 0 {
 		rounds = min(rounds, g.rounds)
 	}
 	began := time.Now()
-	result := GroupResult{Name: g.name, Rounds: rounds, Samples: map[string][]float64{}, NotMeasured: map[string]string{}}
+	all := result.Group{Name: g.name, Rounds: rounds, Samples: map[string][]float64{}, NotMeasured: map[string]string{}}
 	fail := func(name string, err error) {
-		result.NotMeasured[name] = err.Error()
+		all.NotMeasured[name] = err.Error()
 		if _, ok := errors.AsType[missing](err); !ok {
-			result.Failed = true
+			all.Failed = true
 		}
 	}
 	experiments, cleanUp, err := g.experiments(ctx)
@@ -92,7 +94,7 @@ func (g group) measure(ctx context.Context, rounds int) GroupResult {
 	for round := range rounds {
 		for _, e := range experiments {
 			status("%s, round %d of %d: %s", g.name, round+1, rounds, e.name)
-			if result.NotMeasured[e.name] != "" {
+			if all.NotMeasured[e.name] != "" {
 				continue
 			}
 			ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
@@ -103,19 +105,19 @@ func (g group) measure(ctx context.Context, rounds int) GroupResult {
 				continue
 			}
 			for name, v := range found {
-				result.Samples[name] = append(result.Samples[name], v)
+				all.Samples[name] = append(all.Samples[name], v)
 			}
 		}
 		slices.Reverse(experiments)
 	}
 	status("")
-	result.Seconds = time.Since(began).Seconds()
-	result.compare(g)
-	return result
+	all.Seconds = time.Since(began).Seconds()
+	compare(&all, g)
+	return all
 }
 
-// compare makes the rows of a group's result from its samples.
-func (r *GroupResult) compare(g group) {
+// compare makes the rows of what a group has found from its samples.
+func compare(r *result.Group, g group) {
 	reasons := func() string {
 		var all []string
 		for name, why := range r.NotMeasured {
@@ -127,13 +129,13 @@ func (r *GroupResult) compare(g group) {
 	what := ""
 	for _, c := range g.comparisons {
 		what = cmp.Or(c.what, what)
-		row := Row{What: what, Here: c.ours, Beside: c.against, There: c.theirs, Unit: c.unit, AtMost: c.ask, Faster: c.faster}
+		row := result.Row{What: what, Here: c.ours, Beside: c.against, There: c.theirs, Unit: c.unit, AtMost: c.ask, Faster: c.faster}
 		ours, theirs := r.Samples[c.ours], r.Samples[c.theirs]
 		row.HereMedian, row.ThereMedian = median(ours), median(theirs)
-		all := ratios(ours, theirs)
+		all := result.Ratios(ours, theirs)
 		switch {
 		case len(all) == 0:
-			row.Verdict, row.Why = NotMeasured, reasons()
+			row.Verdict, row.Why = result.NotMeasured, reasons()
 			if row.Why == "" {
 				row.Why = "there is no such figure"
 			}
@@ -146,7 +148,7 @@ func (r *GroupResult) compare(g group) {
 	what = ""
 	for _, l := range g.latencies {
 		what = cmp.Or(l.what, what)
-		row := LatencyRow{What: what, Who: cmp.Or(l.who, "this library")}
+		row := result.Latency{What: what, Who: cmp.Or(l.who, "this library")}
 		row.P50, row.P99, row.Worst = median(r.Samples[l.name+" p50"]), median(r.Samples[l.name+" p99"]), median(r.Samples[l.name+" worst"])
 		if len(r.Samples[l.name+" p50"]) == 0 {
 			row.Why = cmp.Or(reasons(), "there is no such figure")
@@ -154,12 +156,12 @@ func (r *GroupResult) compare(g group) {
 		r.Latencies = append(r.Latencies, row)
 	}
 	for _, s := range g.series {
-		out := Series{Name: s.name, Title: s.title, X: s.x, Y: s.y}
+		out := result.Series{Name: s.name, Title: s.title, X: s.x, Y: s.y}
 		for _, l := range s.lines {
-			line := Line{What: l.what}
+			line := result.Line{What: l.what}
 			for _, x := range s.at {
 				if found := r.Samples[at(l.name, x)]; len(found) > 0 {
-					line.Points = append(line.Points, Point{float64(x), median(found)})
+					line.Points = append(line.Points, result.Point{X: float64(x), Y: median(found)})
 				}
 			}
 			if len(line.Points) == 0 {
@@ -171,15 +173,17 @@ func (r *GroupResult) compare(g group) {
 	}
 }
 
-func verdict(r Row) string {
+func verdict(r result.Row) string {
 	switch {
 	case r.AtMost > 0 && r.Ratio > r.AtMost, r.Faster > 0 && 1/r.Ratio < r.Faster:
-		return Missed
+		return result.Missed
 	case r.AtMost > 0 || r.Faster > 0:
-		return OK
+		return result.OK
 	}
 	return ""
 }
+
+func median(samples []float64) float64 { return result.Median(samples) }
 
 // perOp runs f, which does n operations, and returns the nanoseconds of one.
 func perOp(n int, f func() error) (float64, error) {

@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"errors"
-	"path/filepath"
-	"reflect"
+	"math"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-multiproc/multiproc/bench/result"
 )
 
 // steady is an experiment whose figures are these, one after the other.
@@ -47,11 +49,11 @@ func TestVerdict(t *testing.T) {
 		want        string
 	}{
 		{"nothing asked", 5, 0, 0, ""},
-		{"at most, below", 1.9, 2, 0, OK},
-		{"at most, at the limit", 2, 2, 0, OK},
-		{"at most, above", 2.1, 2, 0, Missed},
-		{"faster, enough", 0.1, 0, 8, OK},
-		{"faster, not enough", 0.2, 0, 8, Missed},
+		{"at most, below", 1.9, 2, 0, result.OK},
+		{"at most, at the limit", 2, 2, 0, result.OK},
+		{"at most, above", 2.1, 2, 0, result.Missed},
+		{"faster, enough", 0.1, 0, 8, result.OK},
+		{"faster, not enough", 0.2, 0, 8, result.Missed},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			g := group{
@@ -62,9 +64,9 @@ func TestVerdict(t *testing.T) {
 			if got := found.Rows[0].Verdict; got != test.want {
 				t.Errorf("verdict %q, want %q", got, test.want)
 			}
-			whole := Result{Groups: []GroupResult{found}}
-			if whole.holds() != (test.want != Missed) {
-				t.Errorf("holds() = %t", whole.holds())
+			whole := result.Run{Groups: []result.Group{found}}
+			if whole.Holds() != (test.want != result.Missed) {
+				t.Errorf("Holds() = %t", whole.Holds())
 			}
 		})
 	}
@@ -108,8 +110,8 @@ func TestNotMeasured(t *testing.T) {
 				t.Errorf("it was tried %d times, want once", tries)
 			}
 			r := found.Rows[0]
-			if r.Verdict != NotMeasured || !strings.Contains(r.Why, test.err.Error()) {
-				t.Errorf("verdict %q because %q, want %q because of %q", r.Verdict, r.Why, NotMeasured, test.err)
+			if r.Verdict != result.NotMeasured || !strings.Contains(r.Why, test.err.Error()) {
+				t.Errorf("verdict %q because %q, want %q because of %q", r.Verdict, r.Why, result.NotMeasured, test.err)
 			}
 			if r.HereMedian != 1 {
 				t.Errorf("our side is lost: %v", r.HereMedian)
@@ -119,9 +121,9 @@ func TestNotMeasured(t *testing.T) {
 					t.Errorf("reason %q, want %q", why, test.err)
 				}
 			}
-			whole := Result{Groups: []GroupResult{found}}
-			if whole.holds() == test.failed {
-				t.Errorf("holds() = %t", whole.holds())
+			whole := result.Run{Groups: []result.Group{found}}
+			if whole.Holds() == test.failed {
+				t.Errorf("Holds() = %t", whole.Holds())
 			}
 		})
 	}
@@ -146,27 +148,6 @@ func TestGroups(t *testing.T) {
 	}
 }
 
-func TestResultSurvivesJSON(t *testing.T) {
-	r, err := loadResult("testdata/result.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	name := filepath.Join(t.TempDir(), "r.json")
-	if err := r.save(name); err != nil {
-		t.Fatal(err)
-	}
-	again, err := loadResult(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !reflect.DeepEqual(r, again) {
-		t.Errorf("saved %+v, loaded %+v", r, again)
-	}
-	if r.holds() {
-		t.Error("a missed ratio, and holds() = true")
-	}
-}
-
 func TestCPUTimes(t *testing.T) {
 	before := parseTicks("cpu  100 0 50 800 50 0 0 0 7 7\ncpu0 1 2 3\n")
 	after := parseTicks("cpu  155 0 70 890 60 0 0 25 7 7\n")
@@ -182,12 +163,6 @@ func TestCPUTimes(t *testing.T) {
 	if got := later.others(mine); got != 0.05 {
 		t.Errorf("others had %v of the CPU time, want 0.05", got) // 150 ticks of 1000, of which 100 were ours
 	}
-	if quiet := (Machine{CPUs: 2, BusyAtStart: 0.02, LoadAtStart: [3]float64{0.4}}).unquiet(); quiet != nil {
-		t.Errorf("a quiet machine is not quiet: %v", quiet)
-	}
-	if why := (Machine{CPUs: 2, BusyAtStart: 0.2, LoadAtStart: [3]float64{1.4}}).unquiet(); len(why) != 2 {
-		t.Errorf("a busy machine: %v, want both reasons", why)
-	}
 }
 
 func TestPrivateKiB(t *testing.T) {
@@ -197,5 +172,44 @@ func TestPrivateKiB(t *testing.T) {
 	}
 	if _, err := privateKiB([]byte("Rss: 1000 kB\n")); err == nil {
 		t.Error("no private memory, and no error")
+	}
+}
+
+func TestTimeEach(t *testing.T) {
+	calls := 0
+	found, err := timeEach("f", 100, func() error { calls++; return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if calls != 100+11 {
+		t.Errorf("f was called %d times, want 100 and 11 to warm up", calls)
+	}
+	if p50, p99, worst := found["f p50"], found["f p99"], found["f worst"]; !(0 <= p50 && p50 <= p99 && p99 <= worst) || math.IsNaN(found["f"]) {
+		t.Errorf("figures %v", found)
+	}
+}
+
+// The page of the documentation has a place for every group and every series.
+func TestPageShowsEverything(t *testing.T) {
+	text, err := os.ReadFile("../docs/performance.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := func(block string) {
+		t.Helper()
+		if !strings.Contains(string(text), "<!-- bench: "+block+" -->\n") {
+			t.Errorf("docs/performance.md has no <!-- bench: %s --> … <!-- /bench -->", block)
+		}
+	}
+	for _, g := range groups {
+		if len(g.comparisons) > 0 {
+			want("rows " + g.name)
+		}
+		if len(g.latencies) > 0 {
+			want("latencies " + g.name)
+		}
+		for _, s := range g.series {
+			want("series " + s.name)
+		}
 	}
 }

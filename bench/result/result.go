@@ -1,4 +1,8 @@
-package main
+// Package result is what a run of the benchmarks has found: as it stands in the JSON, and how it is written for people.
+//
+// It is what the command that measures and the command that draws have in common. They are two, since what draws
+// takes a millisecond to start, which would be measured with every process.
+package result
 
 import (
 	"encoding/json"
@@ -8,25 +12,25 @@ import (
 	"time"
 )
 
-// Result is all that a run has found, as it stands in the JSON: enough to make every table and figure of the documentation.
-type Result struct {
+// Run is all that a run has found: enough to make every table and figure of the documentation.
+type Run struct {
 	Command     string // with its arguments
 	Date        time.Time
 	Seconds     float64
 	Rounds      int
 	Machine     Machine
-	Groups      []GroupResult
+	Groups      []Group
 	Busy        []string `json:",omitempty"` // why the figures are to be mistrusted
 	StolenShare float64  // of the CPU time during the run, by the hypervisor for other guests
 }
 
-// GroupResult is what a group has found.
-type GroupResult struct {
+// Group is what a group has found.
+type Group struct {
 	Name        string
 	Rounds      int
 	Seconds     float64
 	Rows        []Row                `json:",omitempty"`
-	Latencies   []LatencyRow         `json:",omitempty"`
+	Latencies   []Latency            `json:",omitempty"`
 	Series      []Series             `json:",omitempty"`
 	NotMeasured map[string]string    `json:",omitempty"` // experiment: why
 	Others      float64              // share of the CPU time that other programs used meanwhile
@@ -52,8 +56,8 @@ const (
 	NotMeasured = "not measured"
 )
 
-// LatencyRow has percentiles of single calls in nanoseconds: each the median of the rounds' percentiles.
-type LatencyRow struct {
+// Latency has percentiles of single calls in nanoseconds: each the median of the rounds' percentiles.
+type Latency struct {
 	What, Who       string
 	P50, P99, Worst float64
 	Why             string `json:",omitempty"` // it was not measured
@@ -61,8 +65,9 @@ type LatencyRow struct {
 
 // Series is how a cost grows with X.
 type Series struct {
-	Name, Title, X, Y string
-	Lines             []Line
+	Name, Title string // Name is that of the figure's file
+	X, Y        string // what the axes show
+	Lines       []Line
 }
 
 // Line is one of the curves of a Series.
@@ -73,17 +78,20 @@ type Line struct {
 }
 
 // Point is the median of the rounds.
-type Point struct{ X, Y float64 }
+type Point struct {
+	X float64
+	Y float64 // nanoseconds
+}
 
-// holds reports whether everything that is asked was measured, where it can be, and holds.
-func (r *Result) holds() bool {
-	return !slices.ContainsFunc(r.Groups, func(g GroupResult) bool {
+// Holds reports whether everything that is asked was measured, where it can be, and holds.
+func (r *Run) Holds() bool {
+	return !slices.ContainsFunc(r.Groups, func(g Group) bool {
 		return g.Failed || slices.ContainsFunc(g.Rows, func(r Row) bool { return r.Verdict == Missed })
 	})
 }
 
-// group returns the result of the group with this name, or nil.
-func (r *Result) group(name string) *GroupResult {
+// Group returns what the group with this name has found, or nil.
+func (r *Run) Group(name string) *Group {
 	for i := range r.Groups {
 		if r.Groups[i].Name == name {
 			return &r.Groups[i]
@@ -92,15 +100,16 @@ func (r *Result) group(name string) *GroupResult {
 	return nil
 }
 
-// samples returns those of a figure, or nil.
-func (r *Result) samples(group, figure string) []float64 {
-	if g := r.group(group); g != nil {
+// Samples returns those of a figure, or nil.
+func (r *Run) Samples(group, figure string) []float64 {
+	if g := r.Group(group); g != nil {
 		return g.Samples[figure]
 	}
 	return nil
 }
 
-func (r *Result) save(name string) error {
+// Save writes the file that Load reads.
+func (r *Run) Save(name string) error {
 	b, err := json.MarshalIndent(r, "", "\t")
 	if err != nil {
 		return err
@@ -108,12 +117,13 @@ func (r *Result) save(name string) error {
 	return os.WriteFile(name, append(b, '\n'), 0o666)
 }
 
-func loadResult(name string) (*Result, error) {
+// Load reads what Save has written.
+func Load(name string) (*Run, error) {
 	b, err := os.ReadFile(name)
 	if err != nil {
 		return nil, err
 	}
-	r := new(Result)
+	r := new(Run)
 	if err := json.Unmarshal(b, r); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

@@ -1,4 +1,4 @@
-package main
+package result
 
 import (
 	"fmt"
@@ -6,7 +6,8 @@ import (
 	"strconv"
 )
 
-func median(x []float64) float64 {
+// Median returns the middle one, and 0 of none.
+func Median(x []float64) float64 {
 	if len(x) == 0 {
 		return 0
 	}
@@ -17,8 +18,8 @@ func median(x []float64) float64 {
 	return s[len(s)/2]
 }
 
-// ratios are those of the rounds.
-func ratios(here, there []float64) []float64 {
+// Ratios are those of the rounds.
+func Ratios(here, there []float64) []float64 {
 	all := make([]float64, min(len(here), len(there)))
 	for i := range all {
 		all[i] = here[i] / there[i]
@@ -26,8 +27,8 @@ func ratios(here, there []float64) []float64 {
 	return all
 }
 
-// quantity prints a figure with its unit; "" is nanoseconds.
-func quantity(v float64, unit string) string {
+// Quantity writes a figure with its unit; "" is nanoseconds.
+func Quantity(v float64, unit string) string {
 	switch {
 	case unit != "" && v >= 100:
 		return strconv.FormatFloat(v, 'f', 0, 64) + " " + unit

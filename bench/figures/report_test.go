@@ -9,11 +9,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/go-multiproc/multiproc/bench/result"
 )
 
-func fixture(t *testing.T) *Result {
+func fixture(t *testing.T) *result.Run {
 	t.Helper()
-	r, err := loadResult("testdata/result.json")
+	r, err := result.Load("testdata/result.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +50,7 @@ func texts(t *testing.T, svg []byte) string {
 }
 
 func TestDrawSeries(t *testing.T) {
-	s := fixture(t).group("growth").Series
+	s := fixture(t).Group("growth").Series
 	var b bytes.Buffer
 	if err := drawSeries(&b, s[0]); err != nil {
 		t.Fatal(err)
@@ -149,7 +151,7 @@ func TestReport(t *testing.T) {
 	for _, name := range []string{"overview", "message-size"} {
 		texts(t, []byte(read("docs/figures/"+name+".svg")))
 	}
-	if _, err := loadResult(filepath.Join(root, "docs", "performance.json")); err != nil {
+	if _, err := result.Load(filepath.Join(root, "docs", "performance.json")); err != nil {
 		t.Error(err)
 	}
 
@@ -163,35 +165,13 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// The page shows every group and every series, and what it shows is what the result beside it says.
+// What the pages of the repository show is what the result beside them says.
 func TestPagesOfTheRepository(t *testing.T) {
-	text, err := os.ReadFile("../docs/performance.md")
+	r, err := result.Load("../../docs/performance.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	page := string(text)
-	want := func(block string) {
-		t.Helper()
-		if !strings.Contains(page, "<!-- bench: "+block+" -->\n") {
-			t.Errorf("docs/performance.md has no <!-- bench: %s --> … <!-- /bench -->", block)
-		}
-	}
-	for _, g := range groups {
-		if len(g.comparisons) > 0 {
-			want("rows " + g.name)
-		}
-		if len(g.latencies) > 0 {
-			want("latencies " + g.name)
-		}
-		for _, s := range g.series {
-			want("series " + s.name)
-		}
-	}
-	r, err := loadResult("../docs/performance.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, images := range map[string]string{"../README.md": "docs/figures/", "../docs/performance.md": "figures/"} {
+	for name, images := range map[string]string{"../../README.md": "docs/figures/", "../../docs/performance.md": "figures/"} {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -201,7 +181,7 @@ func TestPagesOfTheRepository(t *testing.T) {
 			t.Fatal(err)
 		}
 		if filled != string(text) {
-			t.Errorf("%s does not show what docs/performance.json says: in bench, run\n\tgo run . -report .. -json ../docs/performance.json", name)
+			t.Errorf("%s does not show what docs/performance.json says: in bench, run\n\tgo run ./figures -json ../docs/performance.json", name)
 		}
 	}
 }

@@ -1,8 +1,9 @@
-package main
+package result_test
 
 import (
-	"math"
 	"testing"
+
+	"github.com/go-multiproc/multiproc/bench/result"
 )
 
 func TestMedian(t *testing.T) {
@@ -17,13 +18,13 @@ func TestMedian(t *testing.T) {
 		{"even", []float64{4, 1, 2, 100}, 3},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := median(test.samples); got != test.want {
+			if got := result.Median(test.samples); got != test.want {
 				t.Errorf("median of %v is %v, want %v", test.samples, got, test.want)
 			}
 		})
 	}
 	samples := []float64{3, 1, 2}
-	median(samples)
+	result.Median(samples)
 	if samples[0] != 3 {
 		t.Errorf("median has sorted its argument: %v", samples)
 	}
@@ -37,22 +38,8 @@ func TestQuantity(t *testing.T) {
 		{0.3512, "", "0.351 ns"}, {12.34, "", "12.3 ns"}, {999.4, "", "999 ns"}, {999.6, "", "1 µs"}, {1e3, "", "1 µs"}, {45_670, "", "45.7 µs"},
 		{999.9e3, "", "1 ms"}, {2.5e9, "", "2.5 s"}, {8384, "KiB", "8384 KiB"}, {12.345, "KiB", "12.3 KiB"},
 	} {
-		if got := quantity(test.v, test.unit); got != test.want {
-			t.Errorf("quantity(%v, %q) = %q, want %q", test.v, test.unit, got, test.want)
+		if got := result.Quantity(test.v, test.unit); got != test.want {
+			t.Errorf("Quantity(%v, %q) = %q, want %q", test.v, test.unit, got, test.want)
 		}
-	}
-}
-
-func TestTimeEach(t *testing.T) {
-	calls := 0
-	found, err := timeEach("f", 100, func() error { calls++; return nil })
-	if err != nil {
-		t.Fatal(err)
-	}
-	if calls != 100+11 {
-		t.Errorf("f was called %d times, want 100 and 11 to warm up", calls)
-	}
-	if p50, p99, worst := found["f p50"], found["f p99"], found["f worst"]; !(0 <= p50 && p50 <= p99 && p99 <= worst) || math.IsNaN(found["f"]) {
-		t.Errorf("figures %v", found)
 	}
 }

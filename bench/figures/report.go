@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/go-multiproc/multiproc/bench/result"
 )
 
 // pages are those that show figures, relative to the root of the repository.
@@ -19,7 +21,7 @@ var pages = []string{"README.md", "docs/performance.md"}
 var block = regexp.MustCompile(`(?s)<!-- bench: ([a-z0-9 -]+) -->\n.*?<!-- /bench -->`)
 
 // report writes the tables and figures of a result into the pages of the repository at root, and the result beside them.
-func report(r *Result, root string) error {
+func report(r *result.Run, root string) error {
 	images := filepath.Join(root, "docs", "figures")
 	if err := os.MkdirAll(images, 0o777); err != nil {
 		return err
@@ -39,7 +41,7 @@ func report(r *Result, root string) error {
 	}
 	for _, g := range r.Groups {
 		for _, s := range g.Series {
-			if !s.measured() {
+			if !s.Measured() {
 				continue
 			}
 			if err := image(s.Name, func(b *bytes.Buffer) error { return drawSeries(b, s) }); err != nil {
@@ -65,17 +67,17 @@ func report(r *Result, root string) error {
 			return err
 		}
 	}
-	return r.save(filepath.Join(root, "docs", "performance.json"))
+	return r.Save(filepath.Join(root, "docs", "performance.json"))
 }
 
 // fillPage replaces what stands in the blocks of a page. images is the folder of the figures, as seen from the page.
-func fillPage(r *Result, page, images string) (string, error) {
+func fillPage(r *result.Run, page, images string) (string, error) {
 	var failed error
 	found := 0
 	filled := block.ReplaceAllStringFunc(page, func(old string) string {
 		found++
 		name := block.FindStringSubmatch(old)[1]
-		text, err := r.section(name, images)
+		text, err := section(r, name, images)
 		if err != nil {
 			failed = fmt.Errorf("block %q: %w", name, err)
 		}
@@ -88,24 +90,24 @@ func fillPage(r *Result, page, images string) (string, error) {
 }
 
 // section is the text of a block.
-func (r *Result) section(name, images string) (string, error) {
+func section(r *result.Run, name, images string) (string, error) {
 	kind, rest, _ := strings.Cut(name, " ")
 	switch kind {
 	case "machine":
-		return r.where(), nil
+		return where(r), nil
 	case "verdicts":
-		return r.verdicts(), nil
+		return verdicts(r), nil
 	case "overview":
 		return fmt.Sprintf("![%s](%soverview.svg)", overviewText, images), nil
 	case "rows":
-		return r.rows(rest)
+		return rows(r, rest)
 	case "latencies":
-		return r.percentiles(rest)
+		return percentiles(r, rest)
 	case "series":
 		for _, g := range r.Groups {
 			for _, s := range g.Series {
-				if s.Name == rest && s.measured() {
-					return fmt.Sprintf("![%s: %s by %s](%s%s.svg)\n\n%s", s.Title, s.Y, s.X, images, s.Name, s.table()), nil
+				if s.Name == rest && s.Measured() {
+					return fmt.Sprintf("![%s: %s by %s](%s%s.svg)\n\n%s", s.Title, s.Y, s.X, images, s.Name, table(s)), nil
 				}
 			}
 		}
@@ -115,14 +117,14 @@ func (r *Result) section(name, images string) (string, error) {
 }
 
 // where says on what, when and how a result was measured.
-func (r *Result) where() string {
+func where(r *result.Run) string {
 	m := r.Machine
 	command := "make bench"
 	if r.Command != "go run ." {
 		command = r.Command // of some groups, or with other settings
 	}
 	text := fmt.Sprintf("Measured on %s by `%s` in %.0f minutes: %s, %d CPUs, %d GB of memory; %s; %s; %s; %s. Load average at the start: %.2f.",
-		r.Date.Format("2006-01-02"), command, r.Seconds/60, m.CPU, m.CPUs, (m.MemoryMB+512)/1024, m.Kernel, m.Go, orNone(m.Python, "Python"), orNone(shortVersion(m.Redis), "Redis"), m.LoadAtStart[0])
+		r.Date.Format("2006-01-02"), command, r.Seconds/60, m.CPU, m.CPUs, (m.MemoryMB+512)/1024, m.Kernel, m.Go, cmp.Or(m.Python, "no Python"), cmp.Or(shortVersion(m.Redis), "no Redis"), m.LoadAtStart[0])
 	if len(r.Busy) > 0 {
 		text += "\n\n**The machine was not quiet,** so single figures are worth little: " + strings.Join(r.Busy, "; ") + "."
 	}
@@ -136,7 +138,7 @@ func shortVersion(version string) string {
 }
 
 // verdicts says which of the asked ratios hold.
-func (r *Result) verdicts() string {
+func verdicts(r *result.Run) string {
 	count := map[string]int{}
 	var others []string
 	for _, g := range r.Groups {
@@ -145,22 +147,22 @@ func (r *Result) verdicts() string {
 				continue
 			}
 			count[row.Verdict]++
-			s := row.shown()
+			s := row.Text()
 			switch row.Verdict {
-			case Missed:
-				others = append(others, fmt.Sprintf("- missed: %s beside %s: %s, asked %s", s.what, s.beside, s.ratio, s.asked))
-			case NotMeasured:
-				others = append(others, fmt.Sprintf("- not measured: %s beside %s: %s", s.what, s.beside, row.Why))
+			case result.Missed:
+				others = append(others, fmt.Sprintf("- missed: %s beside %s: %s, asked %s", s.What, s.Beside, s.Ratio, s.Asked))
+			case result.NotMeasured:
+				others = append(others, fmt.Sprintf("- not measured: %s beside %s: %s", s.What, s.Beside, row.Why))
 			}
 		}
 	}
-	text := fmt.Sprintf("Of %d ratios that this library is held to, %d held in this run.", count[OK]+count[Missed]+count[NotMeasured], count[OK])
+	text := fmt.Sprintf("Of %d ratios that this library is held to, %d held in this run.", count[result.OK]+count[result.Missed]+count[result.NotMeasured], count[result.OK])
 	return text + "\n\n" + strings.Join(others, "\n")
 }
 
 // rows is the table of a group's comparisons.
-func (r *Result) rows(group string) (string, error) {
-	g := r.group(group)
+func rows(r *result.Run, group string) (string, error) {
+	g := r.Group(group)
 	if g == nil {
 		return "Not measured in this run.", nil
 	}
@@ -168,18 +170,18 @@ func (r *Result) rows(group string) (string, error) {
 	b.WriteString("| | here | beside | there | ratio | in the rounds | asked |\n|---|--:|---|--:|--:|--:|---|\n")
 	last := ""
 	for _, row := range g.Rows {
-		s := row.shown()
-		if s.what == last {
-			s.what = ""
+		s := row.Text()
+		if s.What == last {
+			s.What = ""
 		}
 		last = row.What
 		switch row.Verdict {
-		case NotMeasured:
-			s.ratio = "not measured: " + row.Why
-		case Missed:
-			s.asked += ", **missed**"
+		case result.NotMeasured:
+			s.Ratio = "not measured: " + row.Why
+		case result.Missed:
+			s.Asked += ", **missed**"
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", cell(s.what), s.here, cell(s.beside), s.there, cell(s.ratio), s.spread, s.asked)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", cell(s.What), s.Here, cell(s.Beside), s.There, cell(s.Ratio), s.Spread, s.Asked)
 	}
 	for _, name := range slices.Sorted(maps.Keys(g.NotMeasured)) {
 		fmt.Fprintf(&b, "\nNot measured: %s: %s.\n", name, g.NotMeasured[name])
@@ -188,8 +190,8 @@ func (r *Result) rows(group string) (string, error) {
 }
 
 // percentiles is the table of a group's single calls.
-func (r *Result) percentiles(group string) (string, error) {
-	g := r.group(group)
+func percentiles(r *result.Run, group string) (string, error) {
+	g := r.Group(group)
 	if g == nil {
 		return "Not measured in this run.", nil
 	}
@@ -206,7 +208,7 @@ func (r *Result) percentiles(group string) (string, error) {
 			fmt.Fprintf(&b, "| %s | %s | not measured | |\n", cell(what), cell(l.Who))
 			continue
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", cell(what), cell(l.Who), quantity(l.P50, ""), quantity(l.P99, ""))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", cell(what), cell(l.Who), result.Quantity(l.P50, ""), result.Quantity(l.P99, ""))
 	}
 	for _, name := range slices.Sorted(maps.Keys(g.NotMeasured)) {
 		fmt.Fprintf(&b, "\nNot measured: %s: %s.\n", name, g.NotMeasured[name])
@@ -214,46 +216,19 @@ func (r *Result) percentiles(group string) (string, error) {
 	return b.String(), nil
 }
 
-// measured reports whether there is anything to draw.
-func (s Series) measured() bool {
-	return slices.ContainsFunc(s.Lines, func(l Line) bool { return len(l.Points) > 0 })
-}
-
-// xs are the values of X for which there is something.
-func (s Series) xs() []float64 {
-	var xs []float64
-	for _, l := range s.Lines {
-		for _, p := range l.Points {
-			xs = append(xs, p.X)
-		}
-	}
-	slices.Sort(xs)
-	return slices.Compact(xs)
-}
-
-// at is what there is for a value of X, or "".
-func (l Line) at(x float64) string {
-	for _, p := range l.Points {
-		if p.X == x {
-			return quantity(p.Y, "")
-		}
-	}
-	return ""
-}
-
 // table is a series in figures.
-func (s Series) table() string {
-	xs := s.xs()
+func table(s result.Series) string {
+	xs := s.Xs()
 	var b strings.Builder
 	fmt.Fprintf(&b, "| %s |", s.X)
 	for _, x := range xs {
-		fmt.Fprintf(&b, " %s |", s.label(x))
+		fmt.Fprintf(&b, " %s |", s.Label(x))
 	}
 	b.WriteString("\n|---|" + strings.Repeat("--:|", len(xs)) + "\n")
 	for _, l := range s.Lines {
 		fmt.Fprintf(&b, "| %s |", cell(l.What))
 		for _, x := range xs {
-			fmt.Fprintf(&b, " %s |", cmp.Or(l.at(x), "–"))
+			fmt.Fprintf(&b, " %s |", cmp.Or(l.At(x), "–"))
 		}
 		b.WriteString("\n")
 	}
@@ -274,7 +249,7 @@ var systems = []string{"this library", "Python", "Redis", "bare machine"}
 const overviewText = "One operation at a time: this library, Python's multiprocessing, Redis, and what the machine takes at least"
 
 // overview is what the README shows: for each operation the figures of the systems, as group and name of samples, or of another group as group:name.
-func overview(r *Result) []Entry {
+func overview(r *result.Run) []Entry {
 	var entries []Entry
 	for _, e := range []struct {
 		what, group              string
@@ -282,8 +257,8 @@ func overview(r *Result) []Entry {
 	}{
 		{"lock, unlock", "lock", "mutex", "python with", "redis:setnx", "cas pair"},
 		{"add to a shared number", "value", "value add", "python update", "redis:incr", "heap add"},
-		{"queue, 8 bytes", "growth", at("queue size", 8), at("python queue size", 8), "redis:list", at("copies size", 8)},
-		{"queue, 1 MiB", "growth", at("queue size", mib), at("python queue size", mib), "", at("copies size", mib)},
+		{"queue, 8 bytes", "growth", "queue size 8", "python queue size 8", "redis:list", "copies size 8"},
+		{"queue, 1 MiB", "growth", "queue size 1048576", "python queue size 1048576", "", "copies size 1048576"},
 		{"pipe, there and back", "conn", "bytes", "python bytes", "", "bare"},
 		{"manager, get", "latency", "dict get", "python get", "redis get", ""},
 		{"manager, set", "latency", "dict set", "python set", "redis set", ""},
@@ -302,12 +277,12 @@ func overview(r *Result) []Entry {
 			if other, name, ok := strings.Cut(figure, ":"); ok {
 				group, figure = other, name
 			}
-			if found := r.samples(group, figure); len(found) > 0 {
-				entry.Times[systems[i]] = median(found)
+			if found := r.Samples(group, figure); len(found) > 0 {
+				entry.Times[systems[i]] = result.Median(found)
 			}
 		}
 		if e.python != "" {
-			entry.Ratio = median(ratios(r.samples(e.group, e.python), r.samples(e.group, e.ours)))
+			entry.Ratio = result.Median(result.Ratios(r.Samples(e.group, e.python), r.Samples(e.group, e.ours)))
 		}
 		if len(entry.Times) > 0 {
 			entries = append(entries, entry)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/image/font"
@@ -18,6 +17,8 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgsvg"
+
+	"github.com/go-multiproc/multiproc/bench/result"
 )
 
 // The figures have no background and colours of middle lightness, so that they can be read on white and on black.
@@ -100,7 +101,7 @@ type timeTicks struct{}
 func (timeTicks) Ticks(from, to float64) (ticks []plot.Tick) {
 	for e := math.Floor(math.Log10(from)); math.Pow(10, e) <= to*1.001; e++ {
 		if v := math.Pow(10, e); v >= from*0.999 {
-			ticks = append(ticks, plot.Tick{Value: v, Label: quantity(v, "")})
+			ticks = append(ticks, plot.Tick{Value: v, Label: result.Quantity(v, "")})
 		}
 	}
 	return ticks
@@ -112,7 +113,7 @@ func decades(from, to float64) (float64, float64) {
 }
 
 // drawSeries draws how a cost grows.
-func drawSeries(to io.Writer, s Series) error {
+func drawSeries(to io.Writer, s result.Series) error {
 	p := newPlot(s.Title)
 	p.X.Label.Text, p.Y.Label.Text = s.X, s.Y
 	p.X.Scale, p.Y.Scale = plot.LogScale{}, plot.LogScale{}
@@ -152,27 +153,10 @@ func drawSeries(to io.Writer, s Series) error {
 	slices.Sort(xs)
 	var marks plot.ConstantTicks
 	for _, x := range slices.Compact(xs) {
-		marks = append(marks, plot.Tick{Value: x, Label: s.label(x)})
+		marks = append(marks, plot.Tick{Value: x, Label: s.Label(x)})
 	}
 	p.X.Tick.Marker = marks
 	return render(to, 700, 340, p, &outside, 240)
-}
-
-// label is how a value of X is written.
-func (s Series) label(x float64) string {
-	switch {
-	case strings.HasPrefix(s.X, "bytes") && x >= 1<<20:
-		return fmt.Sprintf("%g MiB", x/(1<<20))
-	case strings.HasPrefix(s.X, "bytes") && x >= 1<<10:
-		return fmt.Sprintf("%g KiB", x/(1<<10))
-	case strings.HasPrefix(s.X, "bytes"):
-		return fmt.Sprintf("%g B", x)
-	case x >= 1e6:
-		return fmt.Sprintf("%g M", x/1e6)
-	case x >= 10_000:
-		return fmt.Sprintf("%g k", x/1e3)
-	}
-	return strconv.FormatFloat(x, 'f', -1, 64)
 }
 
 // An Entry is one line of a figure that puts systems side by side: who takes how long, in nanoseconds, and how many times as long as the
@@ -211,7 +195,7 @@ func drawBeside(to io.Writer, title string, systems []string, entries []Entry) e
 		span.LineStyle = draw.LineStyle{Color: gridColor, Width: 3}
 		p.Add(span)
 		if e.Ratio > 0 {
-			labels, err := plotter.NewLabels(plotter.XYLabels{XYs: plotter.XYs{{X: high, Y: y}}, Labels: []string{times(e.Ratio) + " ×"}})
+			labels, err := plotter.NewLabels(plotter.XYLabels{XYs: plotter.XYs{{X: high, Y: y}}, Labels: []string{result.Times(e.Ratio) + " ×"}})
 			if err != nil {
 				return err
 			}
