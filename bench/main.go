@@ -26,7 +26,7 @@ import (
 	"github.com/go-multiproc/multiproc/process"
 )
 
-var groups = []group{lockGroup, semaGroup, eventGroup, condGroup, valueGroup, connGroup, startGroup, footprintGroup, queueGroup, poolGroup, managerGroup, redisGroup, latencyGroup, growthGroup, logGroup}
+var groups = []group{lockGroup, semaGroup, eventGroup, condGroup, valueGroup, connGroup, startGroup, footprintGroup, queueGroup, poolGroup, managerGroup, durableGroup, redisGroup, latencyGroup, growthGroup, logGroup}
 
 func main() {
 	if bareChild() {

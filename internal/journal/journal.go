@@ -271,7 +271,7 @@ func (j *Journal) syncParts(retired []*part, current *part, written uint64) erro
 		}
 		p.close()
 	}
-	if err := errors.Join(current.sync(), syncFile(j.dir)); err != nil {
+	if err := current.sync(); err != nil {
 		return j.syncFailed(err)
 	}
 	j.synced.Store(written)

@@ -24,6 +24,7 @@ type part struct {
 	batch  wal.Batch
 	piece  []byte
 	closed bool
+	last   string // the last file that is known to be in the synced directory
 }
 
 const (
@@ -135,12 +136,18 @@ func (p *part) sync() error {
 	if err != nil {
 		return err
 	}
-	if len(names) > 0 {
-		if err := syncFile(filepath.Join(p.dir, names[len(names)-1])); err != nil {
-			return err
-		}
+	if len(names) == 0 {
+		return fmt.Errorf("%s: its files are gone", p.dir)
 	}
-	return syncFile(p.dir)
+	last := names[len(names)-1]
+	if err := syncFile(filepath.Join(p.dir, last)); err != nil || last == p.last {
+		return err
+	}
+	if err := errors.Join(syncFile(p.dir), syncFile(filepath.Dir(p.dir))); err != nil {
+		return err
+	}
+	p.last = last
+	return nil
 }
 
 func syncFile(name string) error {
