@@ -635,3 +635,25 @@ func TestAnswersAccepted(t *testing.T) {
 		})
 	}
 }
+
+// Addresses of IPv6 are as good as others.
+func TestIPv6(t *testing.T) {
+	l, err := pipe.Listen("tcp6", "[::1]:0", pipe.Options{AuthKey: []byte("secret")})
+	if err != nil {
+		t.Skipf("no IPv6 here: %v", err)
+	}
+	closeWith(t, l)
+	c, err := pipe.Dial(t.Context(), "tcp6", l.Addr().String(), pipe.Options{AuthKey: []byte("secret")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeWith(t, c)
+	served, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeWith(t, served)
+	if served.RemoteAddr().String() != c.LocalAddr().String() || c.RemoteAddr().String() != served.LocalAddr().String() || served.LocalAddr().String() != l.Addr().String() {
+		t.Errorf("served %v from %v, dialled %v from %v, listening on %v", served.LocalAddr(), served.RemoteAddr(), c.RemoteAddr(), c.LocalAddr(), l.Addr())
+	}
+}

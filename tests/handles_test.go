@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/go-multiproc/multiproc/array"
@@ -15,6 +18,7 @@ import (
 	"github.com/go-multiproc/multiproc/pipe"
 	"github.com/go-multiproc/multiproc/process"
 	"github.com/go-multiproc/multiproc/psync"
+	"github.com/go-multiproc/multiproc/queue"
 	"github.com/go-multiproc/multiproc/shm"
 	"github.com/go-multiproc/multiproc/value"
 )
@@ -29,6 +33,7 @@ type parcel struct {
 		FileLock *psync.FileLock
 		Permits  *psync.Semaphore
 		RWMutex  *psync.RWMutex
+		Queue    *queue.Queue[string]
 	}
 	Nothing *value.Value[int64] // a nil handle stays nil
 	Reply   *pipe.Conn
@@ -78,6 +83,9 @@ var unpack = process.Register(func(ctx context.Context, p parcel) error {
 	if err := errors.Join(p.Crate.RWMutex.RLock(ctx), p.Crate.RWMutex.RUnlock()); err != nil {
 		return err
 	}
+	if err := p.Crate.Queue.Put(ctx, "queued"); err != nil {
+		return err
+	}
 	if err := r.Dict.Set(ctx, "answer", 42); err != nil {
 		return err
 	}
@@ -104,7 +112,7 @@ func TestHandlesOfEveryKindCross(t *testing.T) {
 	for _, method := range []struct {
 		name   string
 		method process.Method
-	}{{"spawn", process.Spawn}, {"fork", process.Fork}} {
+	}{{"spawn", process.Spawn}, {"fork", process.Fork}, {"forkserver", process.ForkServer}} {
 		t.Run(method.name, func(t *testing.T) { testHandles(t, method.method) })
 	}
 }
@@ -140,6 +148,7 @@ func testHandles(t *testing.T, method process.Method) {
 	p.Crate.FileLock = must(psync.NewFileLock(filepath.Join(dir, "lock")))(t)
 	p.Crate.Permits = must(psync.NewSemaphore(1))(t)
 	p.Crate.RWMutex = must(psync.NewRWMutex())(t)
+	p.Crate.Queue = must(queue.New[string](queue.Options{}))(t)
 	if err := errors.Join(p.Crate.Permits.Acquire(t.Context()), p.Crate.RWMutex.RLock(t.Context())); err != nil {
 		t.Fatal(err)
 	}
@@ -192,6 +201,9 @@ func testHandles(t *testing.T, method process.Method) {
 	if b := p.Crate.Segments[0].Bytes(); string(b[:7]) != "segment" {
 		t.Errorf("segment begins with %q", b[:7])
 	}
+	if s, ok, err := p.Crate.Queue.TryGet(); s != "queued" || !ok || err != nil {
+		t.Errorf("queue has %q, %t, %v", s, ok, err)
+	}
 	if n, ok, err := r.Dict.Get(ctx, "answer"); n != 42 || !ok || err != nil {
 		t.Errorf("dict has %d, %t, %v", n, ok, err)
 	}
@@ -207,6 +219,81 @@ func testHandles(t *testing.T, method process.Method) {
 			t.Errorf("unlocking a %T that the child looked at: %v", l, err)
 		}
 	}
+}
+
+var ignoreParcel = process.Register(func(context.Context, closedParcel) error { return nil })
+
+// A closedParcel holds one handle, of whatever kind.
+type closedParcel struct {
+	Segment   *shm.Segment
+	Value     *value.Value[int64]
+	Array     *array.Array[int64]
+	Mutex     *psync.Mutex
+	RMutex    *psync.RMutex
+	RWMutex   *psync.RWMutex
+	Semaphore *psync.Semaphore
+	Event     *psync.Event
+	Cond      *psync.Cond
+	Barrier   *psync.Barrier
+	Once      *psync.Once
+	FileLock  *psync.FileLock
+	Queue     *queue.Queue[int]
+	Conn      *pipe.Conn
+	Dict      *manager.Dict[string, int]
+	List      *manager.List[int]
+	File      *os.File
+	Listener  net.Listener
+}
+
+// What is closed cannot be passed on: Start says so, and where it stands.
+func TestClosedHandlesAreRefused(t *testing.T) {
+	m := must(manager.Start(manager.Options{}))(t)
+	t.Cleanup(func() { m.Shutdown(context.Background()) })
+	a, b, err := pipe.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	door := must(net.Listen("tcp", "127.0.0.1:0"))(t)
+	parcels := []closedParcel{
+		{Segment: must(shm.New(8))(t)},
+		{Value: must(value.New[int64](0))(t)},
+		{Array: must(array.New[int64](1))(t)},
+		{Mutex: must(psync.NewMutex())(t)},
+		{RMutex: must(psync.NewRMutex())(t)},
+		{RWMutex: must(psync.NewRWMutex())(t)},
+		{Semaphore: must(psync.NewSemaphore(1))(t)},
+		{Event: must(psync.NewEvent())(t)},
+		{Cond: must(psync.NewCond(nil))(t)},
+		{Barrier: must(psync.NewBarrier(1))(t)},
+		{Once: must(psync.NewOnce())(t)},
+		{FileLock: must(psync.NewFileLock(filepath.Join(t.TempDir(), "lock")))(t)},
+		{Queue: must(queue.New[int](queue.Options{}))(t)},
+		{Conn: a},
+		{Dict: must(manager.NewDict[string, int](m))(t)},
+		{List: must(manager.NewList[int](m))(t)},
+		{File: create(t, t.TempDir(), "file")},
+		{Listener: door},
+	}
+	fields := reflect.TypeFor[closedParcel]().NumField()
+	if len(parcels) != fields {
+		t.Errorf("%d parcels for %d kinds of handles", len(parcels), fields)
+	}
+	for i, p := range parcels {
+		field := reflect.TypeFor[closedParcel]().Field(i).Name
+		if err := reflect.ValueOf(p).Field(i).Interface().(io.Closer).Close(); err != nil {
+			t.Errorf("%s: %v", field, err)
+		}
+		err := process.New(ignoreParcel, p).Start()
+		if !closedError(err) || !strings.Contains(fmt.Sprint(err), "args."+field) {
+			t.Errorf("Start with a closed %s: %v", field, err)
+		}
+	}
+}
+
+// closedError reports whether err is about something that is closed.
+func closedError(err error) bool {
+	return errors.Is(err, fs.ErrClosed) || errors.Is(err, net.ErrClosed)
 }
 
 // must returns a function, so that the two results of a call can be its only argument.

@@ -3,6 +3,7 @@ package handover
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"reflect"
@@ -93,6 +94,12 @@ func dup(c syscall.Conn) (int, error) {
 	err = rc.Control(func(old uintptr) {
 		fd, dupErr = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0)
 	})
+	// The RawConn of a file does not translate package poll's error for one that is closed, which nobody can test for.
+	if f, ok := c.(*os.File); ok && err != nil {
+		if _, statErr := f.Stat(); errors.Is(statErr, fs.ErrClosed) {
+			err = fs.ErrClosed
+		}
+	}
 	if err == nil && dupErr != nil {
 		err = os.NewSyscallError("dup", dupErr)
 		if errors.Is(dupErr, unix.EMFILE) {
