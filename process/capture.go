@@ -236,6 +236,27 @@ func (t *tail) String() string {
 	return string(b)
 }
 
+// withoutStacks cuts what the Go runtime writes of goroutines when it ends a program: many lines, which go to ExitError.Stack, and behind which those that somebody else
+// wrote of the reason, a C library for one, would be out of sight.
+func withoutStacks(s string) string {
+	const goroutine = "\ngoroutine "
+	end := -1
+	for _, begin := range []string{"panic: ", "fatal error: ", "SIG", "runtime: "} {
+		if strings.HasPrefix(s, begin) {
+			end = max(end, 0)
+		}
+		end = max(end, strings.LastIndex(s, "\n"+begin))
+	}
+	if end < 0 {
+		return s
+	}
+	at := strings.Index(s[end:], goroutine)
+	if at < 0 {
+		return s
+	}
+	return strings.TrimRight(s[:end+at], "\n") + "\n"
+}
+
 // lastLines cuts a text to its last n lines.
 func lastLines(s string, n int) string {
 	at := len(strings.TrimSuffix(s, "\n"))

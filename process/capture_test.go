@@ -129,7 +129,7 @@ func TestCaptureTellsFatalErrors(t *testing.T) {
 			p := process.New(end, how)
 			p.CaptureStderr, p.Stderr = true, devNull(t)
 			mustStart(t, p)
-			if e := joinError(t, p); e.Err != want || e.Code != 2 || e.Stack == "" || e.Stderr == "" {
+			if e := joinError(t, p); e.Err != want || e.Code != 2 || e.Stack == "" || e.Stderr == "" || strings.Contains(e.Stderr, "\ngoroutine ") {
 				t.Errorf("%+v, want %q", e, want)
 			}
 		})
@@ -149,6 +149,14 @@ func TestCaptureTellsFatalErrors(t *testing.T) {
 		mustStart(t, p)
 		if e := joinError(t, p); !strings.HasSuffix(e.Error(), "panicked: oh no") || !strings.HasPrefix(e.Stderr, "panic: oh no") {
 			t.Errorf("%v: %q", e, e.Stderr)
+		}
+	})
+	t.Run("last words", func(t *testing.T) {
+		p := process.New(end, "last words")
+		p.CaptureStderr, p.Stderr = true, devNull(t)
+		mustStart(t, p)
+		if e := joinError(t, p); e.Stderr != "goroutine 5 is a band\nlibparse: assertion failed\nfatal error: sync: unlock of unlocked mutex\n" {
+			t.Errorf("%q", e.Stderr)
 		}
 	})
 }

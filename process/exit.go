@@ -26,7 +26,8 @@ type ExitError struct {
 	// others if the runtime shows them. It may lack its end.
 	Stack string
 
-	Stderr string // last lines of standard error, if they were captured (Process.CaptureStderr)
+	// Stderr is the last lines of standard error, if they were captured (Process.CaptureStderr): where there is a Stack without the runtime's stacks, behind which what went before them could not be seen.
+	Stderr string
 
 	// MemoryKill says that the child ended for want of memory: the system refused it to the Go runtime, under Limits.Memory or another
 	// limit of the kind, or the kernel's OOM killer ended a process in its memory cgroup.

@@ -67,7 +67,7 @@ type Process struct {
 	// They are blocking in the child; of a socket that makes the parent's copy blocking too, as it does with os/exec.
 	Stdin, Stdout, Stderr *os.File
 
-	// CaptureStderr keeps the last lines of what the child writes to its standard error (at most 40, and 64 KiB) for
+	// CaptureStderr keeps the last lines of what the child writes to its standard error (at most 40, and 64 KiB; of a crash without the stacks) for
 	// [ExitError.Stderr]. It goes on to Stderr all the same, through this process: the child sees a pipe there and no terminal, a destination
 	// that takes nothing holds the child up once the pipe is full, and a program that the child leaves behind cannot write to it
 	// any more when this process has ended. Start refuses it together with Detach.

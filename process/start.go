@@ -406,6 +406,9 @@ func (p *Process) collected(status syscall.WaitStatus, used sys.Usage, waitErr e
 	e.beyondLimits(p, crashed, used)
 	if e.err != nil {
 		e.err.Name, e.err.PID = p.settings.name, p.child.pid
+		if e.err.Stack != "" {
+			stderr = withoutStacks(stderr)
+		}
 		e.err.Stderr = lastLines(stderr, tailLines)
 	}
 
