@@ -224,7 +224,7 @@ func (g *Goroutines) call(j *job) (o outcome) {
 		if returned {
 			return
 		}
-		e := &TaskError{Task: j.entry.id.Name, Err: "it called runtime.Goexit"}
+		e := &TaskError{Task: j.entry.title, Err: "it called runtime.Goexit"}
 		if v := recover(); v != nil {
 			p := panicked{v, taskStack(debug.Stack())}
 			e.Err, e.Stack = p.Error(), p.stack
@@ -251,7 +251,7 @@ func (g *Goroutines) call(j *job) (o outcome) {
 		return outcome{value: v}
 	}
 	f := failureOf(err, "")
-	e := &TaskError{Task: j.entry.id.Name, Err: f.Err, is: []error{err}}
+	e := &TaskError{Task: j.entry.title, Err: f.Err, is: []error{err}}
 	if ended := j.ctx.Err(); ended != nil {
 		e.is = append(e.is, ended)
 	}

@@ -68,6 +68,26 @@ func TestApply(t *testing.T) {
 	})
 }
 
+func cubed(_ context.Context, n int) (int, error) { return n * n * n, nil }
+
+var cubing = pool.Register(cubed)
+
+// A task's name leads to its function.
+func TestName(t *testing.T) {
+	for _, c := range []struct{ name, prefix, suffix string }{
+		{byName.Name(), "a name", "a name"},
+		{cubing.Name(), "github.com/go-multiproc/multiproc/pool_test.cubed", "cubed"},
+		{square.Name(), "github.com/go-multiproc/multiproc/pool_test.", ")"},
+	} {
+		if !strings.HasPrefix(c.name, c.prefix) || !strings.HasSuffix(c.name, c.suffix) {
+			t.Errorf("%q", c.name)
+		}
+	}
+	if !strings.Contains(square.Name(), "(pool_test.go:") {
+		t.Errorf("%q", square.Name())
+	}
+}
+
 func TestErrors(t *testing.T) {
 	executors(t, func(t *testing.T, e pool.Executor) {
 		ctx := within(t)

@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"reflect"
 	"runtime"
 	"strings"
@@ -49,8 +50,8 @@ func (t *Task[In, Out]) With(o TaskOptions) *Task[In, Out] {
 	return &u
 }
 
-// Name returns the name under which the task was registered, or else the function's symbol, for example "main.init.func1".
-func (t *Task[In, Out]) Name() string { return t.entry.id.Name }
+// Name returns the name under which the task was registered, or else the function's symbol: of a function literal, whose symbol says little, with its place, "main.init.func1 (main.go:12)".
+func (t *Task[In, Out]) Name() string { return t.entry.title }
 
 // Call runs the task's function here and now, as any function.
 func (t *Task[In, Out]) Call(ctx context.Context, in In) (Out, error) { return t.fn(ctx, in) }
@@ -80,17 +81,29 @@ func register[In, Out any](name string, fn func(context.Context, In) (Out, error
 	if fn == nil {
 		panic("pool: cannot register a nil function")
 	}
-	symbol := runtime.FuncForPC(reflect.ValueOf(fn).Pointer()).Name()
+	code := runtime.FuncForPC(reflect.ValueOf(fn).Pointer())
+	symbol := code.Name()
 	if method, ok := strings.CutSuffix(symbol, "-fm"); ok {
 		panic("pool: cannot register the method value " + method + ": its receiver does not exist in the worker; register a function that takes the receiver as its argument")
 	}
 	t := &Task[In, Out]{fn: fn, in: formOf[In](), out: formOf[Out]()}
 	t.entry = &entry{id: identity{Name: symbol, In: typeName(reflect.TypeFor[In]()), Out: typeName(reflect.TypeFor[Out]())}, call: t.call}
+	t.entry.title = symbol
+	if isLiteral(symbol) {
+		file, line := code.FileLine(code.Entry())
+		t.entry.title = fmt.Sprintf("%s (%s:%d)", symbol, filepath.Base(file), line)
+	}
 	if name != "" {
-		t.entry.id.Name, t.entry.id.Explicit = name, true
+		t.entry.id.Name, t.entry.id.Explicit, t.entry.title = name, true, name
 	}
 	tasks.add(t.entry)
 	return t
+}
+
+// isLiteral reports whether a symbol is that of a function literal.
+func isLiteral(symbol string) bool {
+	at := strings.LastIndex(symbol, ".func")
+	return at >= 0 && strings.Trim(symbol[at+len(".func"):], "0123456789.") == ""
 }
 
 // call is what a worker does with what arrived. It owns fds. keeper is told what arrived beside data.
@@ -130,6 +143,7 @@ func (t *Task[In, Out]) call(ctx *taskContext, data []byte, fds []int, many bool
 // An entry is one registration.
 type entry struct {
 	id    identity // without K and N, which later registrations change
+	title string   // for people
 	index uint32   // among all
 	call  func(ctx *taskContext, data []byte, fds []int, many bool, release func(), buf []byte) (*message, error)
 }

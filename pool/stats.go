@@ -73,7 +73,7 @@ func (p *Pool) Workers() []WorkerStats {
 		s.Name, s.PID, s.State, s.Replaces = w.name, w.pid, w.state.String(), w.replaces.name
 		s.Started, s.Sent = now.Sub(w.began), w.outstanding
 		if j := w.runsLocked(); j != nil {
-			s.Task, s.Running = j.entry.id.Name, now.Sub(w.progress)
+			s.Task, s.Running = j.entry.title, now.Sub(w.progress)
 		}
 		stats = append(stats, s)
 	}

@@ -673,7 +673,7 @@ func (w *worker) complete(f finish) {
 	j.args.sent() // it ran: handles that move have moved
 	if f.failed {
 		closeAll(f.outcome.fds)
-		err := taskError(j.entry.id.Name, f.outcome.data)
+		err := taskError(j.entry.title, f.outcome.data)
 		if j.reason != nil {
 			err.is = append(err.is, j.reason)
 		}
@@ -726,14 +726,14 @@ func (w *worker) died() {
 		w.takeLocked(e.slot)
 		switch {
 		case j.reason != nil:
-			failed = append(failed, lost{j, diedRunning(j.entry.id.Name, exit, j.reason)})
+			failed = append(failed, lost{j, diedRunning(j.entry.title, exit, j.reason)})
 		case j.retries > 0 && !(p.closed && w.killed):
 			j.retries--
 			p.stats.Retried++
 			back = append(back, j)
 			continue
 		default:
-			failed = append(failed, lost{j, diedRunning(j.entry.id.Name, exit, nil)})
+			failed = append(failed, lost{j, diedRunning(j.entry.title, exit, nil)})
 		}
 		j.place = over
 		p.stats.end(j, true)
