@@ -122,7 +122,9 @@ func (w *waiter) recover(ctx context.Context, what string, mode store.LockMode, 
 	repaired := false
 	defer func() { // also when repair panics or calls runtime.Goexit
 		if !repaired {
-			err = errors.Join(err, w.unlock(what, h.id, false))
+			if e := w.unlock(what, h.id, false); e != nil {
+				err = errors.Join(err, e)
+			}
 		}
 	}()
 	if repair != nil {
