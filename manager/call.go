@@ -63,6 +63,11 @@ func (c *call) uints(ns []uint64) *call {
 func (c *call) int(n int64) *call   { c.items++; c.out = appendInt(c.out, n); return c }
 func (c *call) text(s string) *call { c.items++; c.out = appendText(c.out, s); return c }
 func (c *call) bool(v bool) *call   { c.items++; c.out = appendBool(c.out, v); return c }
+func (c *call) null() *call         { c.items++; c.out = append(c.out, itemNull); return c }
+
+// raw adds an item that is encoded already.
+func (c *call) raw(item []byte) *call { c.items++; c.out = append(c.out, item...); return c }
+
 func (c *call) bytes(b []byte) *call {
 	c.items++
 	c.out = appendBytes(c.out, b)
@@ -117,10 +122,15 @@ func (r *reply) close() error {
 	return nil
 }
 
-// mentioned calls f for each reference in the reply. An array in a reply is always a value that mentions objects.
+// mentioned calls f for each reference in the reply: the object that was made or found, or those in values. An array in a reply is always a value that mentions objects.
 func (c *call) mentioned(f func(id store.ID)) {
 	r, err := c.result()
 	if err != nil {
+		return
+	}
+	switch c.op {
+	case opCreate, opOpen, opClaim, opCopy, opSetCombined:
+		f(store.ID(r.uint()))
 		return
 	}
 	for range r.items {

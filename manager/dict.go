@@ -6,6 +6,7 @@ import (
 	"iter"
 	"reflect"
 	"runtime"
+	"time"
 
 	"github.com/go-multiproc/multiproc/internal/handover"
 	"github.com/go-multiproc/multiproc/internal/store"
@@ -43,7 +44,7 @@ func dictLayout[K comparable, V any]() string {
 //
 // K may not be, nor contain, a pointer, an interface, or a struct with unexported fields.
 func NewDict[K comparable, V any](m *Manager) (*Dict[K, V], error) {
-	if err := checkKey(reflect.TypeFor[K]()); err != nil {
+	if err := checkKey(reflect.TypeFor[K](), "the key type of a Dict"); err != nil {
 		return nil, err
 	}
 	d := new(Dict[K, V])
@@ -57,7 +58,7 @@ func NewDict[K comparable, V any](m *Manager) (*Dict[K, V], error) {
 // has a handle. If there is an object of that name which is not a dict, or one of another K or V, the error is ErrType. A name has 1 to
 // 255 bytes.
 func OpenDict[K comparable, V any](m *Manager, name string) (*Dict[K, V], error) {
-	if err := checkKey(reflect.TypeFor[K]()); err != nil {
+	if err := checkKey(reflect.TypeFor[K](), "the key type of a Dict"); err != nil {
 		return nil, err
 	}
 	d := new(Dict[K, V])
@@ -164,6 +165,246 @@ func (d *Dict[K, V]) Set(ctx context.Context, k K, v V) error {
 	return r.doNothingElse(ctx, cl)
 }
 
+// GetOr returns the value of k, or other if there is none.
+func (d *Dict[K, V]) GetOr(ctx context.Context, k K, other V) (V, error) {
+	v, ok, err := d.Get(ctx, k)
+	if !ok {
+		v = other
+	}
+	return v, err
+}
+
+// GetOrSet returns the value of k, and sets it to v if there is none; loaded says whether there was one. It waits only if there is none.
+func (d *Dict[K, V]) GetOrSet(ctx context.Context, k K, v V) (actual V, loaded bool, err error) {
+	actual, loaded, err = d.put(ctx, opDictGetOrSet, k, v)
+	if !loaded && err == nil {
+		actual = v
+	}
+	return actual, loaded, err
+}
+
+// Swap gives k the value v, and returns the one that it had; loaded says whether it had one.
+func (d *Dict[K, V]) Swap(ctx context.Context, k K, v V) (old V, loaded bool, err error) {
+	return d.put(ctx, opDictSwap, k, v)
+}
+
+// put sends a key and a value, and receives a value or none.
+func (d *Dict[K, V]) put(ctx context.Context, op uint64, k K, v V) (old V, ok bool, err error) {
+	r, cl, key, err := d.beginKey(op, k)
+	if err != nil {
+		return old, false, err
+	}
+	defer runtime.KeepAlive(d)
+	if err := r.mayChange(key); err != nil {
+		cl.free()
+		return old, false, err
+	}
+	holds, err := addValue(r.client, cl, v, "value", -1)
+	if err != nil {
+		cl.free()
+		return old, false, err
+	}
+	defer releaseAll(holds)
+	rep, err := r.do(ctx, cl)
+	if err != nil {
+		return old, false, err
+	}
+	defer cl.free()
+	return readOptional[V](r.client, &rep)
+}
+
+// CompareAndSwap gives k the value wanted if it has the value expected, and reports whether it had. How values are compared is said at Place.CompareAndSwap.
+func (d *Dict[K, V]) CompareAndSwap(ctx context.Context, k K, expected, wanted V) (swapped bool, err error) {
+	return d.At(k).CompareAndSwap(ctx, expected, wanted)
+}
+
+// CompareAndDelete removes k if it has the value expected, and reports whether it had.
+func (d *Dict[K, V]) CompareAndDelete(ctx context.Context, k K, expected V) (deleted bool, err error) {
+	return d.At(k).CompareAndDelete(ctx, expected)
+}
+
+// At returns the place of k's value, through which parts of it can be got at.
+func (d *Dict[K, V]) At(k K) Place[V] {
+	key, err := appendKey(nil, k)
+	return Place[V]{h: &d.h, what: "Dict", key: key, said: 'k', err: err}
+}
+
+// Contains reports whether k is there. It never waits.
+func (d *Dict[K, V]) Contains(ctx context.Context, k K) (bool, error) {
+	r, cl, _, err := d.beginKey(opDictHas, k)
+	if err != nil {
+		return false, err
+	}
+	defer runtime.KeepAlive(d)
+	return r.doBool(ctx, cl)
+}
+
+// Pop removes k and returns its value; ok is false if there is none.
+//
+// If ctx ends while the call is under way, the value may be removed and lost. The same holds for PopItem.
+func (d *Dict[K, V]) Pop(ctx context.Context, k K) (v V, ok bool, err error) {
+	r, cl, key, err := d.beginKey(opDictPop, k)
+	if err != nil {
+		return v, false, err
+	}
+	defer runtime.KeepAlive(d)
+	if err := r.mayChange(key); err != nil {
+		cl.free()
+		return v, false, err
+	}
+	rep, err := r.do(ctx, cl)
+	if err != nil {
+		return v, false, err
+	}
+	defer cl.free()
+	return readOptional[V](r.client, &rep)
+}
+
+// PopItem removes the entry whose key came last and returns it; ok is false if the dict is empty. A key that somebody is updating is passed over, unless
+// there is no other.
+func (d *Dict[K, V]) PopItem(ctx context.Context) (k K, v V, ok bool, err error) {
+	r, cl, err := d.begin(opDictPopNewest)
+	if err != nil {
+		return k, v, false, err
+	}
+	defer runtime.KeepAlive(d)
+	if err := r.mayChangeAny(); err != nil {
+		cl.free()
+		return k, v, false, err
+	}
+	rep, err := r.do(ctx, cl)
+	if err != nil {
+		return k, v, false, err
+	}
+	defer cl.free()
+	if rep.items == 0 {
+		return k, v, false, rep.close()
+	}
+	if k, err = readKey[K](&rep); err != nil {
+		return k, v, false, discardRest(r.client, &rep, err)
+	}
+	if v, err = readValue[V](r.client, &rep); err == nil {
+		err = rep.close()
+	}
+	return k, v, err == nil, err
+}
+
+// Clear removes everything, at one moment at which nobody is in Update.
+func (d *Dict[K, V]) Clear(ctx context.Context) error {
+	r, cl, err := d.begin(opDictClear)
+	if err != nil {
+		return err
+	}
+	defer runtime.KeepAlive(d)
+	if err := r.mayChangeAny(); err != nil {
+		cl.free()
+		return err
+	}
+	return r.doNothingElse(ctx, cl)
+}
+
+// UpdateFrom gives all keys of another dict of the same manager the values that they have there, at one moment, and on the server: nothing travels. From a map, use
+// BatchSet. It waits as that does.
+func (d *Dict[K, V]) UpdateFrom(ctx context.Context, other *Dict[K, V]) error {
+	r, cl, err := d.begin(opDictMerge)
+	if err != nil {
+		return err
+	}
+	defer runtime.KeepAlive(d)
+	defer runtime.KeepAlive(other)
+	if err := r.mayChangeAny(); err != nil {
+		cl.free()
+		return err
+	}
+	if err := addObject(cl, r, &other.h, "Dict"); err != nil {
+		cl.free()
+		return err
+	}
+	return r.doNothingElse(ctx, cl)
+}
+
+// Copy returns a new dict with the same entries and times to live, as they are at one moment. It is made on the server: nothing travels. It has no name.
+func (d *Dict[K, V]) Copy(ctx context.Context) (*Dict[K, V], error) {
+	to := new(Dict[K, V])
+	if err := copyObject(ctx, &d.h, "Dict", to, &to.h); err != nil {
+		return nil, err
+	}
+	runtime.KeepAlive(d)
+	return to, nil
+}
+
+// SetTTL gives k the value v for a time: when that has passed, k is removed. While somebody is in Update with k it stays, until Update returns. ttl must be more than 0; it is not
+// exceeded for readers by anything but the time that their call takes.
+//
+// Set, BatchSet, Swap and UpdateFrom give a value that stays; changes in place (Update, Add, CompareAndSwap, what is done at a Place) leave the time to live as it is.
+func (d *Dict[K, V]) SetTTL(ctx context.Context, k K, v V, ttl time.Duration) error {
+	if ttl <= 0 {
+		return fmt.Errorf("manager: a time to live of %v: it must be more than 0", ttl)
+	}
+	r, cl, key, err := d.beginKey(opDictSetFor, k)
+	if err != nil {
+		return err
+	}
+	defer runtime.KeepAlive(d)
+	if err := r.mayChange(key); err != nil {
+		cl.free()
+		return err
+	}
+	holds, err := addValue(r.client, cl, v, "value", -1)
+	if err != nil {
+		cl.free()
+		return err
+	}
+	defer releaseAll(holds)
+	return r.doNothingElse(ctx, cl.uint(uint64(ttl)))
+}
+
+// Expire lets k live for that time from now on, and reports whether it is there. ttl must be more than 0.
+func (d *Dict[K, V]) Expire(ctx context.Context, k K, ttl time.Duration) (ok bool, err error) {
+	if ttl <= 0 {
+		return false, fmt.Errorf("manager: a time to live of %v: it must be more than 0; Persist ends one", ttl)
+	}
+	return d.expire(ctx, k, ttl)
+}
+
+// Persist lets k live until it is removed, and reports whether it is there.
+func (d *Dict[K, V]) Persist(ctx context.Context, k K) (ok bool, err error) {
+	return d.expire(ctx, k, 0)
+}
+
+func (d *Dict[K, V]) expire(ctx context.Context, k K, ttl time.Duration) (ok bool, err error) {
+	r, cl, key, err := d.beginKey(opDictExpire, k)
+	if err != nil {
+		return false, err
+	}
+	defer runtime.KeepAlive(d)
+	if err := r.mayChange(key); err != nil {
+		cl.free()
+		return false, err
+	}
+	return r.doBool(ctx, cl.uint(uint64(ttl)))
+}
+
+// TTL returns how long k has to live, 0 if until it is removed; ok is false if it is not there.
+func (d *Dict[K, V]) TTL(ctx context.Context, k K) (left time.Duration, ok bool, err error) {
+	r, cl, _, err := d.beginKey(opDictTTL, k)
+	if err != nil {
+		return 0, false, err
+	}
+	defer runtime.KeepAlive(d)
+	rep, err := r.do(ctx, cl)
+	if err != nil {
+		return 0, false, err
+	}
+	defer cl.free()
+	if rep.null() {
+		return 0, false, rep.close()
+	}
+	left = time.Duration(rep.uint())
+	err = rep.close()
+	return left, err == nil, err
+}
+
 // Delete removes k, and reports whether it was there.
 func (d *Dict[K, V]) Delete(ctx context.Context, k K) (existed bool, err error) {
 	r, cl, key, err := d.beginKey(opDictDelete, k)
@@ -210,6 +451,12 @@ func (d *Dict[K, V]) Update(ctx context.Context, k K, f func(v V, ok bool) (V, e
 		return zero, err
 	}
 	defer runtime.KeepAlive(d)
+	return update(ctx, r, cl, key, f)
+}
+
+// update does the call, which leases a key, and then the rest of an Update.
+func update[V any](ctx context.Context, r *remote, cl *call, key []byte, f func(v V, ok bool) (V, error)) (V, error) {
+	var zero V
 	c := r.client
 	if err := r.mayChange(key); err != nil {
 		cl.free()
@@ -437,15 +684,52 @@ func (d *Dict[K, V]) All(ctx context.Context) iter.Seq2[K, V] {
 	}
 }
 
-// Keys iterates over the keys, as All does over the entries.
+// Keys iterates over the keys, as All does over the entries. The values do not travel.
 func (d *Dict[K, V]) Keys(ctx context.Context) iter.Seq[K] {
 	return func(yield func(K) bool) {
-		for k := range d.All(ctx) {
+		defer runtime.KeepAlive(d)
+		eachKey(ctx, &d.h, "Dict", opDictKeys, func(k K) error {
 			if !yield(k) {
-				return
+				return errStop
 			}
+			return nil
+		})
+	}
+}
+
+// eachKey calls f for every key of an object, page by page.
+func eachKey[K comparable](ctx context.Context, h *handle, what string, op uint64, f func(k K) error) error {
+	var from uint64
+	for {
+		r, cl, err := h.begin(what, op)
+		if err != nil {
+			return err
+		}
+		rep, err := r.do(ctx, cl.uint(from))
+		if err != nil {
+			return err
+		}
+		from, err = keyPage(&rep, f)
+		cl.free()
+		if err != nil || from == 0 {
+			return err
 		}
 	}
+}
+
+// keyPage calls f for each key of a page, and returns the number that the page begins with.
+func keyPage[K comparable](rep *reply, f func(k K) error) (next uint64, err error) {
+	next = rep.uint()
+	for range rep.items - 1 {
+		k, err := readKey[K](rep)
+		if err == nil {
+			err = f(k)
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	return next, rep.close()
 }
 
 // Values iterates over the values, as All does over the entries.

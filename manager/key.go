@@ -60,9 +60,9 @@ func decodeKey[K comparable](b []byte) (k K, err error) {
 }
 
 // checkKey refuses key types of which two equal values can have different bytes, or two different ones the same.
-func checkKey(t reflect.Type) error {
+func checkKey(t reflect.Type, what string) error {
 	if why := badKey(t, map[reflect.Type]bool{}); why != "" {
-		return fmt.Errorf("manager: %v cannot be the key type of a Dict: %s", t, why)
+		return fmt.Errorf("manager: %v cannot be %s: %s", t, what, why)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strconv"
 	"time"
 
@@ -94,6 +95,17 @@ func (r *remote) doNothingElse(ctx context.Context, cl *call) error {
 	return rep.close()
 }
 
+// doBool is a round trip with yes or no as reply.
+func (r *remote) doBool(ctx context.Context, cl *call) (bool, error) {
+	rep, err := r.do(ctx, cl)
+	if err != nil {
+		return false, err
+	}
+	defer cl.free()
+	yes := rep.bool()
+	return yes, rep.close()
+}
+
 // doInt is a round trip with a number as reply.
 func (r *remote) doInt(ctx context.Context, cl *call) (int, error) {
 	rep, err := r.do(ctx, cl)
@@ -111,6 +123,11 @@ func snapshot(ctx context.Context, h *handle, what string, op uint64, entry int,
 	if err != nil {
 		return err
 	}
+	return pages(ctx, r, cl, entry, read)
+}
+
+// pages does a request that takes a snapshot, and reads all of that.
+func pages(ctx context.Context, r *remote, cl *call, entry int, read func(c *client, rep *reply) error) error {
 	c := r.client
 	kept := uint64(0) // what the server keeps for us, as long as there are more pages
 	defer func() {
@@ -138,6 +155,43 @@ func snapshot(ctx context.Context, h *handle, what string, op uint64, entry int,
 		}
 		cl = newCall(opNext).uint(kept)
 	}
+}
+
+// addObject adds another object of the same manager to a request about r.
+func addObject(cl *call, r *remote, h *handle, what string) error {
+	o, err := h.remote(what)
+	if err != nil {
+		return err
+	}
+	if o.client != r.client {
+		return fmt.Errorf("manager: a %s at %v and one at %v: objects of two managers cannot work together", what, r.client.target, o.client.target)
+	}
+	cl.uint(uint64(o.id))
+	return nil
+}
+
+// copyObject makes an object like another one, and outer, of which h is part, a handle to it.
+func copyObject[T any](ctx context.Context, from *handle, what string, outer *T, h *handle) error {
+	r, cl, err := from.begin(what, opCopy)
+	if err != nil {
+		return err
+	}
+	return r.doMake(ctx, cl, func(o *remote) { attach(outer, h, o) })
+}
+
+// doMake is a round trip with a new object as reply.
+func (r *remote) doMake(ctx context.Context, cl *call, made func(o *remote)) error {
+	rep, err := r.do(ctx, cl)
+	if err != nil {
+		return err
+	}
+	defer cl.free()
+	id := store.ID(rep.uint())
+	if err := rep.close(); err != nil {
+		return err
+	}
+	made(r.client.adopt(id, 1))
+	return nil
 }
 
 // skipOrRelease passes over one item of a reply, and gives back the references in it.
@@ -184,6 +238,23 @@ func (r *remote) mayChange(key []byte) error {
 	}
 	c.mu.Unlock()
 	if by != 0 && by == goroutine() {
+		return ErrDeadlock
+	}
+	return nil
+}
+
+// mayChangeAny is mayChange for a change of the object as a whole.
+func (r *remote) mayChangeAny() error {
+	c := r.client
+	var by []uint64
+	c.mu.Lock()
+	for k, goroutine := range c.updates {
+		if k.id == r.id {
+			by = append(by, goroutine)
+		}
+	}
+	c.mu.Unlock()
+	if len(by) > 0 && slices.Contains(by, goroutine()) {
 		return ErrDeadlock
 	}
 	return nil

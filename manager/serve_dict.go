@@ -310,7 +310,7 @@ func (r *request) dictSwap(ctx context.Context) error {
 		return err
 	}
 	return r.edit(ctx, d, key, func(store.Value, bool) (store.Verdict, error) {
-		return store.Verdict{Do: store.Put, Value: v, Fetch: true}, nil
+		return store.Verdict{Do: store.Put, Value: v, Fresh: true, Fetch: true}, nil
 	})
 }
 

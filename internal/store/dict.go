@@ -177,7 +177,7 @@ func (d *Dict) TTL(key []byte) (left time.Duration, ok bool) {
 	return 0, true
 }
 
-// Edit lets f decide what becomes of key, and returns the value that was there if the verdict asks for it. A time to live stays.
+// Edit lets f decide what becomes of key, and returns the value that was there if the verdict asks for it.
 func (d *Dict) Edit(ctx context.Context, s *Session, key []byte, f Editor) (old Value, ok bool, err error) {
 	if err := d.begin(ctx, key); err != nil {
 		return Value{}, false, err
@@ -205,7 +205,11 @@ func (d *Dict) Edit(ctx context.Context, s *Session, key []byte, f Editor) (old 
 	}
 	switch verdict.Do {
 	case Put:
-		d.putLocked(key, verdict.Value.Data, m)
+		if verdict.Fresh {
+			d.setLocked(key, verdict.Value.Data, m)
+		} else {
+			d.putLocked(key, verdict.Value.Data, m)
+		}
 	case Remove:
 		d.removeLocked(key)
 	}

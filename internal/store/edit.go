@@ -17,6 +17,7 @@ const (
 type Verdict struct {
 	Do    Action
 	Value Value // for Put
+	Fresh bool  // for Put: a time to live ends
 	Fetch bool  // the value that was there is wanted
 }
 
