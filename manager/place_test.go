@@ -69,6 +69,25 @@ func TestWithin(t *testing.T) {
 	if v, _, err := users.Get(ctx, "ada"); fmt.Sprint(v) != fmt.Sprint(want) || err != nil {
 		t.Errorf("now %v, %v; want %v", v, err, want)
 	}
+	// Long slices of numbers are encoded in another way.
+	long := []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}
+	if err := users.Set(ctx, "long", user{Visits: map[string][]int{"/": long}}); err != nil {
+		t.Error(err)
+	}
+	visits := manager.Within[[]int](users.At("long"), "Visits", "/")
+	if n, err := manager.Append(ctx, visits, long...); n != 20 || err != nil {
+		t.Errorf("Append = %v, %v", n, err)
+	}
+	if n, err := manager.Add(ctx, manager.Within[int](visits, 9), 1); n != 10 || err != nil {
+		t.Errorf("Add = %v, %v", n, err)
+	}
+	long[9] = 10
+	if v, _, err := visits.Get(ctx); !slices.Equal(v[:10], long) || err != nil {
+		t.Errorf("Visits = %v, %v", v, err)
+	}
+	if ok, err := visits.CompareAndSwap(ctx, append(slices.Clone(long), 0, 1, 2, 3, 4, 5, 6, 7, 8, 9), nil); !ok || err != nil {
+		t.Errorf("CompareAndSwap = %v, %v", ok, err)
+	}
 	// What is missing is made.
 	if n, err := manager.Add(ctx, manager.Within[int](manager.Within[[]int](users.At("bob"), "Visits"), "/"), 1); n != 1 || err != nil {
 		t.Errorf("Add below nothing = %v, %v", n, err)
@@ -98,7 +117,10 @@ func TestWithin(t *testing.T) {
 		{"into handles", func() error { _, _, err := manager.Within[int](lists.At("l"), 0).Get(ctx); return err }, manager.ErrType},
 		{"below 0", func() error { _, err := manager.Sub(ctx, manager.Within[uint8](at, "age"), 31); return err }, manager.ErrOverflow},
 		{"Append of bytes", func() error { _, err := manager.Append(ctx, manager.Within[[]byte](at, "b"), 1); return err }, manager.ErrType},
-		{"Append of handles", func() error { _, err := manager.Append(ctx, manager.Within[[]*manager.List[int]](at, "b"), l); return err }, manager.ErrType},
+		{"Append of handles", func() error {
+			_, err := manager.Append(ctx, manager.Within[[]*manager.List[int]](at, "b"), l)
+			return err
+		}, manager.ErrType},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if err := c.do(); !errors.Is(err, c.want) {

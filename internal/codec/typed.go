@@ -98,6 +98,15 @@ func Expand(b []byte) (item, rest []byte, err error) {
 	return b[:len(b)-len(rest)], rest, err
 }
 
+// Untyped returns the item b with ordinary arrays in the place of typed ones, however deep they stand: b itself, if there are none.
+func Untyped(b []byte) ([]byte, error) {
+	_, typed, err := skip(b)
+	if err != nil || !typed {
+		return b, err
+	}
+	return expand(b), nil
+}
+
 // IsTyped reports whether b begins with a typed array that can be read.
 func IsTyped(b []byte) bool {
 	_, _, _, ok := typedAt(b)

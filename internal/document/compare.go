@@ -12,14 +12,14 @@ import (
 	"github.com/go-multiproc/multiproc/internal/codec"
 )
 
-// Equal reports whether two items are the same value: the order of a map's pairs, the width of heads, and whether lengths are definite, do not matter. An
+// Equal reports whether two items are the same value: the order of a map's pairs, the width of heads, whether lengths are definite, and whether arrays of numbers are typed ones, do not matter. An
 // integer is never equal to a floating-point number, and those are equal if their widths and bits are. Bytes that are not one whole item, or that are nested
 // more than 1000 deep, are equal to themselves only.
 func Equal(a, b []byte) bool {
 	if bytes.Equal(a, b) {
 		return true
 	}
-	if len(a) == 0 || len(b) == 0 || a[0]>>5 != b[0]>>5 {
+	if len(a) == 0 || len(b) == 0 || differ(a[0], b[0]) {
 		return false
 	}
 	ca, aok := canonical(a)
@@ -28,6 +28,11 @@ func Equal(a, b []byte) bool {
 	}
 	cb, bok := canonical(b)
 	return bok && bytes.Equal(ca, cb)
+}
+
+// differ reports whether items that begin so cannot be equal: they are of different types, and neither has a tag, which may make an array of it.
+func differ(a, b byte) bool {
+	return a>>5 != b>>5 && codec.Major(a>>5) != codec.Tag && codec.Major(b>>5) != codec.Tag
 }
 
 // A Matcher compares many items with one.
@@ -52,7 +57,7 @@ func (m *Matcher) Equal(item string) bool {
 	if item == string(m.item) {
 		return true
 	}
-	if !m.ok || item == "" || m.item[0]>>5 != item[0]>>5 {
+	if !m.ok || item == "" || differ(m.item[0], item[0]) {
 		return false
 	}
 	if !m.composed && isShortest([]byte(item)) {
@@ -82,7 +87,7 @@ func canonical(b []byte) (c []byte, ok bool) {
 	if whole(b) != nil {
 		return nil, false
 	}
-	w := canonicalWriter{in: b}
+	w := canonicalWriter{in: untyped(b)}
 	if !w.item(0) {
 		return nil, false
 	}

@@ -55,6 +55,7 @@ func Add(doc []byte, p Path, t NumberType, delta []byte) (changed, sum []byte, e
 	if err := check(p, delta); err != nil {
 		return nil, nil, err
 	}
+	doc = untyped(doc)
 	s, err := find(doc, p)
 	if err != nil {
 		return nil, nil, err

@@ -143,6 +143,14 @@ func after(doc []byte, at int) (int, error) {
 	return len(doc) - len(rest), nil
 }
 
+// untyped returns doc with ordinary arrays in the place of typed ones, into which no path leads and to which nothing can be appended.
+func untyped(doc []byte) []byte {
+	if plain, err := codec.Untyped(doc); err == nil {
+		return plain
+	}
+	return doc // what is wrong with it shows where it is read
+}
+
 // whole makes sure that b is one item.
 func whole(b []byte) error {
 	switch rest, err := codec.Skip(b); {
@@ -187,9 +195,10 @@ func show(item []byte) string {
 	return fmt.Sprint(n)
 }
 
-// Get returns the item that the path leads to, as part of doc's memory; ok is false if there is none. An array that has no such index is
+// Get returns the item that the path leads to, usually as part of doc's memory; ok is false if there is none. An array that has no such index is
 // ErrRange.
 func Get(doc []byte, p Path) (item []byte, ok bool, err error) {
+	doc = untyped(doc)
 	s, err := find(doc, p)
 	if err != nil || !s.found {
 		return nil, false, err
@@ -203,6 +212,7 @@ func Set(doc []byte, p Path, item []byte) ([]byte, error) {
 	if err := check(p, item); err != nil {
 		return nil, err
 	}
+	doc = untyped(doc)
 	s, err := find(doc, p)
 	if err != nil {
 		return nil, err
@@ -248,9 +258,9 @@ func (s *spot) resize(doc []byte, by int) []byte {
 	return splice(doc, s.in, s.in+s.head.Size, b.Bytes())
 }
 
-// Delete returns a copy of doc without what the path leads to, which must not be empty; existed is false if there is none, and then doc is returned
-// itself. Elements of an array behind it move up.
+// Delete returns a copy of doc without what the path leads to, which must not be empty; existed is false if there is none, and then nothing has changed. Elements of an array behind it move up.
 func Delete(doc []byte, p Path) (changed []byte, existed bool, err error) {
+	doc = untyped(doc)
 	s, err := find(doc, p)
 	if err != nil || !s.found || s.in < 0 {
 		return doc, false, err
@@ -264,6 +274,7 @@ func Append(doc []byte, p Path, elements []byte) (changed []byte, n int64, err e
 	if err := check(p, elements); err != nil {
 		return nil, 0, err
 	}
+	doc, elements = untyped(doc), untyped(elements)
 	s, err := find(doc, p)
 	if err != nil {
 		return nil, 0, err

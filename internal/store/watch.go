@@ -152,33 +152,39 @@ type watched interface {
 	unwatch(w *Watch)
 }
 
-// take waits until there are news and returns them, with a number that the next call has to show. ctx ends the wait.
-func (w *Watch) take(ctx context.Context, arrived uint64) (notes, uint64, error) {
+// wait waits until there are news. If the report before did not arrive, what it said is. ctx ends the wait.
+func (w *Watch) wait(ctx context.Context, arrived uint64) error {
 	for {
 		w.mu.Lock()
 		if arrived != w.seq {
 			w.news.add(w.told)
 		}
 		w.told = notes{}
-		if !w.news.empty() {
-			w.told, w.news = w.news, notes{}
-			w.seq++
-			told, seq := w.told, w.seq
-			w.mu.Unlock()
-			return told, seq, nil
-		}
+		news := !w.news.empty()
 		w.mu.Unlock()
+		if news {
+			return nil
+		}
 		if ctx.Err() != nil {
-			return notes{}, 0, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 		select {
 		case <-w.wake:
 		case <-w.ended:
-			return notes{}, 0, fmt.Errorf("%w: the watch was ended", ErrNotFound)
+			return fmt.Errorf("%w: the watch was ended", ErrNotFound)
 		case <-ctx.Done():
-			return notes{}, 0, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 	}
+}
+
+// take takes the news, which are told from then on.
+func (w *Watch) take() (n notes, seq uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.told, w.news = w.news, notes{}
+	w.seq++
+	return w.told, w.seq
 }
 
 // putBack notes again what did not fit in a reply.
@@ -207,17 +213,19 @@ type Report struct {
 
 // Next waits until something has changed. arrived is the Seq of the report before, 0 at first: with any other the same is told again.
 // For containers with keys it calls f for the keys that have changed, with the values that they have now, until f returns false; the rest is told
-// the next time. f must not block. ctx ends the wait.
-func (w *Watch) Next(ctx context.Context, s *Session, arrived uint64, f func(key string, v Value, ok bool) bool) (Report, error) {
-	told, seq, err := w.take(ctx, arrived)
-	if err != nil {
-		return Report{}, err
+// the next time. f runs under the container's lock: it must not block. ctx ends the wait.
+func (w *Watch) Next(ctx context.Context, s *Session, arrived uint64, f func(key string, v Value, ok bool) bool) (r Report, err error) {
+	if err := w.wait(ctx, arrived); err != nil {
+		return r, err
 	}
-	r := Report{Seq: seq, All: told.all, Keyed: true}
+	// The news are taken under the lock under which they are noted: what is looked up is what they were about, and not what will be told the next time.
 	switch b := w.obj.body.(type) {
 	case *Dict:
+		b.rlock()
+		defer b.mu.RUnlock()
+		told, seq := w.take()
 		for i, k := range told.order {
-			v, ok, err := b.Get(s, []byte(k))
+			v, ok, err := b.getLocked(s, []byte(k))
 			if err != nil {
 				return r, err
 			}
@@ -226,18 +234,26 @@ func (w *Watch) Next(ctx context.Context, s *Session, arrived uint64, f func(key
 				break
 			}
 		}
+		return Report{Seq: seq, All: told.all, Keyed: true}, nil
 	case *Set:
+		b.mu.RLock()
+		defer b.mu.RUnlock()
+		told, seq := w.take()
 		for i, k := range told.order {
-			if !f(k, Value{}, b.Contains([][]byte{[]byte(k)})[0]) {
+			if !f(k, Value{}, b.table.get([]byte(k)) != nil) {
 				w.putBack(seq, told.order[i+1:])
 				break
 			}
 		}
+		return Report{Seq: seq, All: told.all, Keyed: true}, nil
 	case *List:
-		r.Keyed, r.Len = false, b.Len()
-		r.From, r.To = min(told.from, r.Len), min(told.to, r.Len)
+		b.mu.RLock()
+		defer b.mu.RUnlock()
+		told, seq := w.take()
+		n := b.rope.n
+		return Report{Seq: seq, All: told.all, From: min(told.from, n), To: min(told.to, n), Len: n}, nil
 	}
-	return r, nil
+	return r, fmt.Errorf("%w: a %v cannot be watched", ErrKind, w.obj.kind)
 }
 
 // end ends the watch. It is called once.
