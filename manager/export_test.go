@@ -128,8 +128,8 @@ func OnRings(m *Manager) bool { return m.state.Load().client.stream.rings != nil
 // A WatchedServer is a server in this process of which a test can know how many calls wait.
 type WatchedServer struct{ sv *server }
 
-// Watch makes a server of a listener.
-func Watch(l net.Listener, o Options) (WatchedServer, error) {
+// WatchServer makes a server of a listener.
+func WatchServer(l net.Listener, o Options) (WatchedServer, error) {
 	sv, err := newServer(l, o, tuning{})
 	return WatchedServer{sv}, err
 }

@@ -19,8 +19,8 @@ import (
 	"github.com/go-multiproc/multiproc/process"
 )
 
-// must returns a value, or ends the test.
-func must[T any](t testing.TB) func(v T, err error) T {
+// need returns a value, or ends the test.
+func need[T any](t testing.TB) func(v T, err error) T {
 	return func(v T, err error) T {
 		t.Helper()
 		if err != nil {
@@ -33,7 +33,7 @@ func must[T any](t testing.TB) func(v T, err error) T {
 func TestDictMethods(t *testing.T) {
 	ctx := testContext(t)
 	m := connect(t, serve(t, manager.Options{}), manager.Options{})
-	d := must[*manager.Dict[string, int]](t)(manager.NewDict[string, int](m))
+	d := need[*manager.Dict[string, int]](t)(manager.NewDict[string, int](m))
 
 	if v, err := d.GetOr(ctx, "a", 7); v != 7 || err != nil {
 		t.Errorf("GetOr = %v, %v", v, err)
@@ -71,7 +71,7 @@ func TestDictMethods(t *testing.T) {
 	if ok, err := d.At("c").SetIfAbsent(ctx, 7); ok || err != nil {
 		t.Errorf("second SetIfAbsent = %v, %v", ok, err)
 	}
-	other := must[*manager.Dict[string, int]](t)(d.Copy(ctx))
+	other := need[*manager.Dict[string, int]](t)(d.Copy(ctx))
 	if ok, err := d.CompareAndDelete(ctx, "a", 4); ok || err != nil {
 		t.Errorf("CompareAndDelete = %v, %v", ok, err)
 	}
@@ -97,7 +97,7 @@ func TestDictMethods(t *testing.T) {
 		t.Error(err)
 	}
 	want := map[string]int{"a": 5, "b": 4, "c": 6}
-	if got := must[map[string]int](t)(d.Snapshot(ctx)); !maps.Equal(got, want) {
+	if got := need[map[string]int](t)(d.Snapshot(ctx)); !maps.Equal(got, want) {
 		t.Errorf("after UpdateFrom: %v", got)
 	}
 	if got := slices.Collect(d.Keys(ctx)); !slices.Equal(got, []string{"a", "b", "c"}) {
@@ -112,7 +112,7 @@ func TestDictMethods(t *testing.T) {
 	if n, err := d.Len(ctx); n != 0 || err != nil {
 		t.Errorf("after Clear: %v, %v", n, err)
 	}
-	if got := must[map[string]int](t)(other.Snapshot(ctx)); !maps.Equal(got, want) {
+	if got := need[map[string]int](t)(other.Snapshot(ctx)); !maps.Equal(got, want) {
 		t.Errorf("the copy changed: %v", got)
 	}
 
@@ -138,8 +138,8 @@ func TestDictMethods(t *testing.T) {
 func TestTimeToLive(t *testing.T) {
 	ctx := testContext(t)
 	m := connect(t, serve(t, manager.Options{}), manager.Options{})
-	d := must[*manager.Dict[string, int]](t)(manager.NewDict[string, int](m))
-	w := must[*manager.Watch[manager.DictChange[string, int]]](t)(d.Watch(ctx))
+	d := need[*manager.Dict[string, int]](t)(manager.NewDict[string, int](m))
+	w := need[*manager.Watch[manager.DictChange[string, int]]](t)(d.Watch(ctx))
 	defer w.Close()
 	check := func(err error) {
 		t.Helper()
@@ -223,10 +223,10 @@ func TestTimeToLive(t *testing.T) {
 func TestListMethods(t *testing.T) {
 	ctx := testContext(t)
 	m := connect(t, serve(t, manager.Options{}), manager.Options{})
-	l := must[*manager.List[int]](t)(manager.NewList[int](m))
+	l := need[*manager.List[int]](t)(manager.NewList[int](m))
 	now := func() []int {
 		t.Helper()
-		return must[[]int](t)(l.Snapshot(ctx))
+		return need[[]int](t)(l.Snapshot(ctx))
 	}
 	for _, c := range []struct {
 		name string
@@ -314,14 +314,14 @@ func TestSortOrders(t *testing.T) {
 
 func checkSort[T any](t *testing.T, ctx context.Context, m *manager.Manager, v []T, compare func(a, b T) int) {
 	t.Helper()
-	l := must[*manager.List[T]](t)(manager.NewList[T](m))
+	l := need[*manager.List[T]](t)(manager.NewList[T](m))
 	if err := l.Append(ctx, v...); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Sort(ctx); err != nil {
 		t.Fatal(err)
 	}
-	got := must[[]T](t)(l.Snapshot(ctx))
+	got := need[[]T](t)(l.Snapshot(ctx))
 	slices.SortFunc(v, compare)
 	if !slices.EqualFunc(got, v, func(a, b T) bool { return compare(a, b) == 0 }) {
 		t.Errorf("sorted as %v, want %v", got, v)
@@ -333,7 +333,7 @@ func TestSetMethods(t *testing.T) {
 	m := connect(t, serve(t, manager.Options{}), manager.Options{})
 	newSet := func(v ...int) *manager.Set[int] {
 		t.Helper()
-		s := must[*manager.Set[int]](t)(manager.NewSet[int](m))
+		s := need[*manager.Set[int]](t)(manager.NewSet[int](m))
 		if n, err := s.Add(ctx, v...); n != len(v) || err != nil {
 			t.Fatalf("Add = %v, %v", n, err)
 		}
@@ -344,7 +344,7 @@ func TestSetMethods(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		v := must[[]int](t)(s.Snapshot(ctx))
+		v := need[[]int](t)(s.Snapshot(ctx))
 		if all := slices.Collect(s.All(ctx)); !slices.Equal(all, v) {
 			t.Errorf("All yields %v, Snapshot %v", all, v)
 		}
@@ -370,7 +370,7 @@ func TestSetMethods(t *testing.T) {
 		if got := elements(x.is()); !slices.Equal(got, x.want) {
 			t.Errorf("%s = %v, want %v", x.name, got, x.want)
 		}
-		s := must[*manager.Set[int]](t)(a.Copy(ctx))
+		s := need[*manager.Set[int]](t)(a.Copy(ctx))
 		if got := elements(s, x.in(s)); !slices.Equal(got, x.want) {
 			t.Errorf("%s in place = %v, want %v", x.name, got, x.want)
 		}
@@ -423,7 +423,7 @@ func TestSetMethods(t *testing.T) {
 	if n, err := a.Len(ctx); n != 0 || err != nil {
 		t.Errorf("Len = %v, %v", n, err)
 	}
-	elsewhere := must[*manager.Set[int]](t)(manager.NewSet[int](connect(t, serve(t, manager.Options{}), manager.Options{})))
+	elsewhere := need[*manager.Set[int]](t)(manager.NewSet[int](connect(t, serve(t, manager.Options{}), manager.Options{})))
 	if _, err := a.Union(ctx, elsewhere); err == nil || !strings.Contains(err.Error(), "two managers") {
 		t.Errorf("union with a set of another manager: %v", err)
 	}
@@ -436,14 +436,14 @@ func TestArrayMethods(t *testing.T) {
 	ctx := testContext(t)
 	m := connect(t, serve(t, manager.Options{}), manager.Options{})
 	const n = 2000 // some chunks
-	a := must[*manager.Array[int]](t)(manager.NewArray[int](m, n))
+	a := need[*manager.Array[int]](t)(manager.NewArray[int](m, n))
 	if got, err := a.Len(ctx); got != n || err != nil {
 		t.Errorf("Len = %v, %v", got, err)
 	}
 	want := make([]int, n)
 	check := func(what string) {
 		t.Helper()
-		if got := must[[]int](t)(a.Snapshot(ctx)); !slices.Equal(got, want) {
+		if got := need[[]int](t)(a.Snapshot(ctx)); !slices.Equal(got, want) {
 			t.Errorf("%s: %v", what, got)
 		}
 	}
@@ -475,7 +475,7 @@ func TestArrayMethods(t *testing.T) {
 	want[0] = 4
 	_, err = a.Update(ctx, 0, func(v int) (int, error) { return v + 1, nil })
 	do("Update", err)
-	c := must[*manager.Array[int]](t)(a.Copy(ctx))
+	c := need[*manager.Array[int]](t)(a.Copy(ctx))
 	slices.Reverse(want)
 	do("Reverse", a.Reverse(ctx))
 	for i := range want {
@@ -491,7 +491,7 @@ func TestArrayMethods(t *testing.T) {
 	if err := c.SortFunc(ctx, func(a, b int) int { return cmp.Compare(b, a) }); err != nil {
 		t.Error(err)
 	}
-	if got := must[[]int](t)(c.Slice(ctx, 0, 3)); !slices.Equal(got, []int{70, 5, 4}) {
+	if got := need[[]int](t)(c.Slice(ctx, 0, 3)); !slices.Equal(got, []int{70, 5, 4}) {
 		t.Errorf("sorted, the copy begins with %v", got)
 	}
 	if _, err := a.At(3).Delete(ctx); err == nil {
@@ -505,7 +505,7 @@ func TestArrayMethods(t *testing.T) {
 			t.Errorf("an array of %d", n)
 		}
 	}
-	named := must[*manager.Array[int]](t)(manager.OpenArray[int](m, "array", 3))
+	named := need[*manager.Array[int]](t)(manager.OpenArray[int](m, "array", 3))
 	if again, err := manager.OpenArray[int](m, "array", 0); err != nil {
 		t.Error(err)
 	} else if got, err := again.Len(ctx); got != 3 || err != nil {
@@ -519,7 +519,7 @@ func TestArrayMethods(t *testing.T) {
 	}
 	named.Close()
 	// The largest array takes no time and hardly any memory.
-	huge := must[*manager.Array[string]](t)(manager.NewArray[string](m, 1<<28))
+	huge := need[*manager.Array[string]](t)(manager.NewArray[string](m, 1<<28))
 	defer huge.Close()
 	if err := huge.Set(ctx, 1<<27, "x"); err != nil {
 		t.Error(err)
@@ -535,18 +535,18 @@ func TestArrayMethods(t *testing.T) {
 func TestNamespaceMethods(t *testing.T) {
 	ctx := testContext(t)
 	m := connect(t, serve(t, manager.Options{}), manager.Options{})
-	n := must[*manager.Namespace](t)(manager.OpenNamespace(m, "ns"))
+	n := need[*manager.Namespace](t)(manager.OpenNamespace(m, "ns"))
 	if err := manager.NamespaceSet(ctx, n, "n", 1); err != nil {
 		t.Error(err)
 	}
 	if err := manager.NamespaceSet(ctx, n, "user", user{Name: "Ada"}); err != nil {
 		t.Error(err)
 	}
-	l := must[*manager.List[int]](t)(manager.NewList[int](m))
+	l := need[*manager.List[int]](t)(manager.NewList[int](m))
 	if err := manager.NamespaceSet(ctx, n, "list", l); err != nil {
 		t.Error(err)
 	}
-	again := must[*manager.Namespace](t)(manager.OpenNamespace(m, "ns"))
+	again := need[*manager.Namespace](t)(manager.OpenNamespace(m, "ns"))
 	if v, ok, err := manager.NamespaceGet[int](ctx, again, "n"); v != 1 || !ok || err != nil {
 		t.Errorf("n = %v, %v, %v", v, ok, err)
 	}
@@ -579,7 +579,7 @@ func TestNamespaceMethods(t *testing.T) {
 	if got := slices.Collect(n.Names(ctx)); !slices.Equal(got, []string{"n", "user", "list"}) {
 		t.Errorf("Names: %v", got)
 	}
-	c := must[*manager.Namespace](t)(n.Copy(ctx))
+	c := need[*manager.Namespace](t)(n.Copy(ctx))
 	if existed, err := n.Delete(ctx, "n"); !existed || err != nil {
 		t.Errorf("Delete = %v, %v", existed, err)
 	}
@@ -603,8 +603,8 @@ func TestNamespaceMethods(t *testing.T) {
 func TestValueMethods(t *testing.T) {
 	ctx := testContext(t)
 	m := connect(t, serve(t, manager.Options{}), manager.Options{})
-	v := must[*manager.Value[string]](t)(manager.OpenValue(m, "v", "first"))
-	again := must[*manager.Value[string]](t)(manager.OpenValue(m, "v", "second"))
+	v := need[*manager.Value[string]](t)(manager.OpenValue(m, "v", "first"))
+	again := need[*manager.Value[string]](t)(manager.OpenValue(m, "v", "second"))
 	if got, err := again.Get(ctx); got != "first" || err != nil {
 		t.Errorf("Get = %v, %v", got, err)
 	}
@@ -686,15 +686,15 @@ func TestEveryTypeCrosses(t *testing.T) {
 	ctx := testContext(t)
 	m := start(t, manager.Options{})
 	e := everything{
-		Dict:   must[*manager.Dict[string, *manager.Set[string]]](t)(manager.NewDict[string, *manager.Set[string]](m)),
-		List:   must[*manager.List[*manager.Array[int]]](t)(manager.NewList[*manager.Array[int]](m)),
-		Space:  must[*manager.Namespace](t)(manager.NewNamespace(m)),
-		Number: must[*manager.Value[int]](t)(manager.NewValue(m, 0)),
+		Dict:   need[*manager.Dict[string, *manager.Set[string]]](t)(manager.NewDict[string, *manager.Set[string]](m)),
+		List:   need[*manager.List[*manager.Array[int]]](t)(manager.NewList[*manager.Array[int]](m)),
+		Space:  need[*manager.Namespace](t)(manager.NewNamespace(m)),
+		Number: need[*manager.Value[int]](t)(manager.NewValue(m, 0)),
 	}
-	lines := must[*manager.List[string]](t)(manager.NewList[string](m))
-	e.Value = must[*manager.Value[*manager.List[string]]](t)(manager.NewValue(m, lines))
-	set := must[*manager.Set[string]](t)(manager.NewSet[string](m))
-	array := must[*manager.Array[int]](t)(manager.NewArray[int](m, 3))
+	lines := need[*manager.List[string]](t)(manager.NewList[string](m))
+	e.Value = need[*manager.Value[*manager.List[string]]](t)(manager.NewValue(m, lines))
+	set := need[*manager.Set[string]](t)(manager.NewSet[string](m))
+	array := need[*manager.Array[int]](t)(manager.NewArray[int](m, 3))
 	if err := errors.Join(e.Dict.Set(ctx, "set", set), e.List.Append(ctx, array)); err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,7 @@ func watch(t testing.TB) watched {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := manager.Watch(l, manager.Options{})
+	s, err := manager.WatchServer(l, manager.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ import (
 // next returns the next change, which must come.
 func next[E any](t *testing.T, w *manager.Watch[E]) E {
 	t.Helper()
-	return must[E](t)(w.Next(testContext(t)))
+	return need[E](t)(w.Next(testContext(t)))
 }
 
 // quiet checks that nothing more is told.
@@ -34,10 +34,10 @@ func quiet[E any](t *testing.T, w *manager.Watch[E]) {
 func TestWatchDict(t *testing.T) {
 	ctx := testContext(t)
 	m := connect(t, serve(t, manager.Options{}), manager.Options{})
-	d := must[*manager.Dict[string, int]](t)(manager.NewDict[string, int](m))
+	d := need[*manager.Dict[string, int]](t)(manager.NewDict[string, int](m))
 	type change = manager.DictChange[string, int]
-	all := must[*manager.Watch[change]](t)(d.Watch(ctx))
-	some := must[*manager.Watch[change]](t)(d.Watch(ctx, "b", "c"))
+	all := need[*manager.Watch[change]](t)(d.Watch(ctx))
+	some := need[*manager.Watch[change]](t)(d.Watch(ctx, "b", "c"))
 	check := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -121,8 +121,8 @@ func TestWatchOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l := must[*manager.List[int]](t)(manager.NewList[int](m))
-	lw := must[*manager.Watch[manager.ListChange]](t)(l.Watch(ctx))
+	l := need[*manager.List[int]](t)(manager.NewList[int](m))
+	lw := need[*manager.Watch[manager.ListChange]](t)(l.Watch(ctx))
 	defer lw.Close()
 	for _, c := range []struct {
 		name string
@@ -146,16 +146,16 @@ func TestWatchOthers(t *testing.T) {
 	}
 	quiet(t, lw)
 
-	a := must[*manager.Array[int]](t)(manager.NewArray[int](m, 5))
-	aw := must[*manager.Watch[manager.ListChange]](t)(a.Watch(ctx))
+	a := need[*manager.Array[int]](t)(manager.NewArray[int](m, 5))
+	aw := need[*manager.Watch[manager.ListChange]](t)(a.Watch(ctx))
 	defer aw.Close()
 	check(a.Set(ctx, 2, 1))
 	if e := next(t, aw); e != (manager.ListChange{From: 2, To: 3, Len: 5}) {
 		t.Errorf("array: %+v", e)
 	}
 
-	s := must[*manager.Set[int]](t)(manager.NewSet[int](m))
-	sw := must[*manager.Watch[manager.SetChange[int]]](t)(s.Watch(ctx, 1, 2))
+	s := need[*manager.Set[int]](t)(manager.NewSet[int](m))
+	sw := need[*manager.Watch[manager.SetChange[int]]](t)(s.Watch(ctx, 1, 2))
 	defer sw.Close()
 	_, err := s.Add(ctx, 1, 7)
 	check(err)
@@ -169,8 +169,8 @@ func TestWatchOthers(t *testing.T) {
 	}
 	quiet(t, sw)
 
-	n := must[*manager.Namespace](t)(manager.NewNamespace(m))
-	nw := must[*manager.Watch[manager.NamespaceChange]](t)(n.Watch(ctx))
+	n := need[*manager.Namespace](t)(manager.NewNamespace(m))
+	nw := need[*manager.Watch[manager.NamespaceChange]](t)(n.Watch(ctx))
 	defer nw.Close()
 	check(manager.NamespaceSet(ctx, n, "list", l)) // a handle, which the change does not keep
 	if e := next(t, nw); e != (manager.NamespaceChange{Name: "list", Present: true}) {
@@ -181,8 +181,8 @@ func TestWatchOthers(t *testing.T) {
 		t.Errorf("namespace: %+v", e)
 	}
 
-	v := must[*manager.Value[string]](t)(manager.NewValue(m, "first"))
-	vw := must[*manager.Watch[string]](t)(v.Watch(ctx))
+	v := need[*manager.Value[string]](t)(manager.NewValue(m, "first"))
+	vw := need[*manager.Watch[string]](t)(v.Watch(ctx))
 	defer vw.Close()
 	check(v.Set(ctx, "second"))
 	if e := next(t, vw); e != "second" {
@@ -190,12 +190,12 @@ func TestWatchOthers(t *testing.T) {
 	}
 }
 
-type watched struct {
+type watching struct {
 	D     *manager.Dict[string, int]
 	Ready *manager.Set[int]
 }
 
-var watchForEver = process.Register(func(ctx context.Context, x watched) error {
+var watchForEver = process.Register(func(ctx context.Context, x watching) error {
 	w, err := x.D.Watch(ctx)
 	if err != nil {
 		return err
@@ -207,7 +207,7 @@ var watchForEver = process.Register(func(ctx context.Context, x watched) error {
 	return fmt.Errorf("told: %w", err)
 })
 
-var followKey = process.Register(func(ctx context.Context, x watched) error {
+var followKey = process.Register(func(ctx context.Context, x watching) error {
 	w, err := x.D.Watch(ctx, "k")
 	if err != nil {
 		return err
@@ -235,10 +235,10 @@ var followKey = process.Register(func(ctx context.Context, x watched) error {
 func waitReady(t *testing.T, ready *manager.Set[int], n int) {
 	t.Helper()
 	ctx := testContext(t)
-	w := must[*manager.Watch[manager.SetChange[int]]](t)(ready.Watch(ctx))
+	w := need[*manager.Watch[manager.SetChange[int]]](t)(ready.Watch(ctx))
 	defer w.Close()
 	for {
-		if got := must[int](t)(ready.Len(ctx)); got == n {
+		if got := need[int](t)(ready.Len(ctx)); got == n {
 			return
 		}
 		next(t, w)
@@ -249,9 +249,9 @@ func waitReady(t *testing.T, ready *manager.Set[int], n int) {
 func TestWatchAcrossProcesses(t *testing.T) {
 	ctx := testContext(t)
 	m := start(t, manager.Options{})
-	x := watched{
-		D:     must[*manager.Dict[string, int]](t)(manager.NewDict[string, int](m)),
-		Ready: must[*manager.Set[int]](t)(manager.NewSet[int](m)),
+	x := watching{
+		D:     need[*manager.Dict[string, int]](t)(manager.NewDict[string, int](m)),
+		Ready: need[*manager.Set[int]](t)(manager.NewSet[int](m)),
 	}
 	dies := run(t, watchForEver, x)
 	follow := []*process.Process{run(t, followKey, x), run(t, followKey, x)}
@@ -271,12 +271,12 @@ func TestWatchAcrossProcesses(t *testing.T) {
 	objects(t, m, 0)
 }
 
-// The server keeps the object while it is watched, and no longer.
+// The server keeps the object while it is watching, and no longer.
 func TestWatchKeepsObject(t *testing.T) {
 	ctx := testContext(t)
 	m := connect(t, serve(t, manager.Options{}), manager.Options{})
-	l := must[*manager.List[int]](t)(manager.OpenList[int](m, "l"))
-	w := must[*manager.Watch[manager.ListChange]](t)(l.Watch(ctx))
+	l := need[*manager.List[int]](t)(manager.OpenList[int](m, "l"))
+	w := need[*manager.Watch[manager.ListChange]](t)(l.Watch(ctx))
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -296,7 +296,7 @@ func TestWatchKeepsObject(t *testing.T) {
 func TestWatchRefuses(t *testing.T) {
 	ctx := testContext(t)
 	m := connect(t, serve(t, manager.Options{}), manager.Options{})
-	d := must[*manager.Dict[string, int]](t)(manager.NewDict[string, int](m))
+	d := need[*manager.Dict[string, int]](t)(manager.NewDict[string, int](m))
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
