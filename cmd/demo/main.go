@@ -5,6 +5,7 @@
 //	go run ./cmd/demo list         what there is, and which package each is about
 //	go run ./cmd/demo pipe         one of them, with what it says on the way
 //	go run ./cmd/demo logstats F…  a real job: statistics of access logs
+//	go run ./cmd/demo load F       another one: lines into a dict that outlives its server
 //	go run ./cmd/demo serve        another one: a server in three ways; client talks to it
 //
 // Each demonstration checks its own result. The exit code is 0 if all held, 1 if
@@ -62,6 +63,7 @@ var demonstrations = []demonstration{
 	{name: "fib", packages: "pool", short: "work and waiting, on goroutines and on processes", run: fibs},
 	{name: "crash", packages: "pool psync", short: "a worker killed, a panic, too much memory, too much time: who notices", run: crashes},
 	{name: "manager", packages: "manager", short: "a dict and a list that live in a server process", run: managers},
+	{name: "load", packages: "manager", short: loadShort, run: loadTour, command: loadCommand},
 	{name: "coroutines", packages: "", short: "functions that switch back and forth, waits that overlap: what needs no process", run: coroutines},
 	{name: "logstats", packages: "process array", short: logstatsShort, run: logstatsTour, command: logstatsCommand},
 	{name: "serve", packages: "process", short: serveShort, run: serveTour, command: serveCommand},
