@@ -19,7 +19,7 @@ func (r Row) Text() Text {
 	s := Text{What: r.What, Here: Quantity(r.HereMedian, r.Unit), Beside: r.Beside, There: Quantity(r.ThereMedian, r.Unit), Verdict: r.Verdict}
 	faster := r.Faster > 0 || r.AtMost == 0 && r.Ratio < 0.5
 	than := "faster"
-	if r.Unit != "" {
+	if r.Unit != "" && r.Unit != "s" {
 		than = "less"
 	}
 	switch {
