@@ -8,12 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/go-multiproc/multiproc/pool"
 )
 
 var footprintGroup = group{
@@ -25,44 +22,7 @@ var footprintGroup = group{
 		{what: "private memory of a child that waits", ours: "ready", against: "an empty Go program, executed again", theirs: "empty", unit: "KiB"},
 		{ours: "ready", against: "Python Process, spawn", theirs: "python spawn", unit: "KiB"},
 		{ours: "ready", against: "Python Process, fork", theirs: "python fork", unit: "KiB"},
-		{what: "the parent's heap after 1,000,000 tasks through IMap", ours: "imap late", against: "after 100,000", theirs: "imap early", ask: 1.25, unit: "KiB"},
 	},
-}
-
-// lazily has a million tasks go through an IMap, and compares what the parent's heap holds early and late.
-func lazily(ctx context.Context) (figures, error) {
-	const tasks, early = 1_000_000, 100_000
-	p, err := pool.New(pool.Options{Workers: 2})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { p.Terminate(); p.Join(ctx) }()
-	heap := func() float64 {
-		var m runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&m)
-		return float64(m.HeapAlloc) / 1024
-	}
-	found, got := figures{}, 0
-	for v, err := range sameTask.IMap(ctx, p, func(yield func(int) bool) {
-		for i := 0; i < tasks && yield(i); i++ {
-		}
-	}) {
-		if err != nil {
-			return nil, err
-		}
-		if v != got {
-			return nil, fmt.Errorf("result %d is %d", got, v)
-		}
-		if got++; got == early {
-			found["imap early"] = heap()
-		}
-	}
-	if got != tasks {
-		return nil, fmt.Errorf("%d results, want %d", got, tasks)
-	}
-	found["imap late"] = heap()
-	return found, nil
 }
 
 // footprintExperiments builds the two programs with which the tests of package process check the same.
@@ -90,7 +50,6 @@ func footprintExperiments(ctx context.Context) (_ []experiment, cleanUp func(), 
 			return figures{"empty": empty, "ready": ready, "more": ready - empty, "768 KiB": 768}, err
 		}},
 		python("footprint.py"),
-		{"IMap", lazily},
 	}, cleanUp, nil
 }
 

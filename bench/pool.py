@@ -1,5 +1,6 @@
 """Figures of multiprocessing.Pool and ProcessPoolExecutor with two workers, in nanoseconds, as one line of JSON."""
 
+import array
 import concurrent.futures
 import json
 import multiprocessing
@@ -33,6 +34,9 @@ if __name__ == "__main__":
         found["python map 1"] = timed(20_000, lambda: pool.map(same, range(20_000), chunksize=1))
         numbers = list(range(1_000_000))
         found["python map"] = timed(1_000_000, lambda: pool.map(same, numbers))
+        found["python imap"] = timed(20_000, lambda: list(pool.imap(same, range(20_000))))
+        floats = array.array("d", [i / 3 for i in range(100_000)])
+        found["python floats"] = timed(20, lambda: [pool.apply(same, (floats,)) for _ in range(20)])
         found["python apply"] = timed(3_000, lambda: apply_each(pool, 3_000))
     with concurrent.futures.ProcessPoolExecutor(2) as executor:
         submit_all(executor, 100)
