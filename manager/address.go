@@ -3,8 +3,10 @@ package manager
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-multiproc/multiproc/internal/auth"
 	"github.com/go-multiproc/multiproc/process"
 )
 
@@ -21,6 +24,8 @@ type target struct {
 	key              []byte
 	max              int // bytes of a message
 	noRings          bool
+	tls              *tls.Config // nil: none
+	pinned           []byte      // the fingerprint that tls asks for, if that is what it does
 }
 
 // targetKey tells connections apart.
@@ -29,10 +34,20 @@ type targetKey struct {
 	key              [sha256.Size]byte
 	max              int
 	noRings          bool
+	tls              *tls.Config
+	pinned           string
 }
 
 func (t target) shareKey() targetKey {
-	return targetKey{t.network, t.address, sha256.Sum256(t.key), t.max, t.noRings}
+	return targetKey{t.network, t.address, sha256.Sum256(t.key), t.max, t.noRings, t.sharedTLS(), string(t.pinned)}
+}
+
+// sharedTLS tells configurations apart. Those that ask for a fingerprint are told by that.
+func (t target) sharedTLS() *tls.Config {
+	if t.pinned != nil {
+		return nil
+	}
+	return t.tls
 }
 
 func (t target) String() string { return t.network + " " + t.address }
@@ -58,6 +73,7 @@ func newTarget(network, address string, o Options) (target, error) {
 		if len(o.AuthKey) == 0 {
 			return t, errNoKey
 		}
+		t.tls = o.TLS
 	default:
 		return t, fmt.Errorf("manager: network %q: it is unix or tcp", network)
 	}
@@ -82,6 +98,12 @@ func (t target) dial(ctx context.Context) (*stream, serverHello, error) {
 	}
 	// The conversation obeys ctx by way of the deadline.
 	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
+	raw := c
+	if c, err = t.secure(ctx, c); err != nil {
+		stop()
+		raw.Close()
+		return nil, serverHello{}, err
+	}
 	s := newStream(c, helloSize)
 	hello, err := t.introduce(s)
 	if err == nil && !t.noRings {
@@ -100,7 +122,7 @@ func (t target) dial(ctx context.Context) (*stream, serverHello, error) {
 
 func (t target) introduce(s *stream) (h serverHello, err error) {
 	if len(t.key) > 0 {
-		if err := proveAndChallenge(s, t.key); err != nil {
+		if err := authenticate(s, t.key, auth.Key.Client); err != nil {
 			return h, err
 		}
 	}
@@ -110,6 +132,9 @@ func (t target) introduce(s *stream) (h serverHello, err error) {
 	b, err := s.readFrame()
 	if err != nil {
 		return h, fmt.Errorf("waiting for the server's hello: %w", err)
+	}
+	if err := refusal(b); err != nil {
+		return h, err
 	}
 	if h, err = readServerHello(b); err == nil && h.version != version {
 		err = fmt.Errorf("the server speaks no version of the protocol that this program does (%d): build both from the same release", version)
@@ -158,6 +183,7 @@ func listen(o Options) (l net.Listener, t target, cleanup func(), err error) {
 	if o.Network == "" && o.Address == "" {
 		return listenPrivate(o)
 	}
+	mode := socketMode(o)
 	if t, err = newTarget(o.Network, o.Address, o); err != nil {
 		return nil, t, nil, err
 	}
@@ -168,10 +194,19 @@ func listen(o Options) (l net.Listener, t target, cleanup func(), err error) {
 		t.address = l.Addr().String()
 		return l, t, func() {}, nil
 	}
-	if l, err = listenUnix(t.address); err != nil {
+	if l, err = listenUnix(t.address, mode); err != nil {
 		return nil, t, nil, fmt.Errorf("manager: %w", err)
 	}
 	return l, t, func() { os.Remove(t.address) }, nil
+}
+
+// socketMode is that of the socket. There is none that lets in certain users only, so with AllowUIDs it is for everybody, and the server
+// asks the kernel who comes.
+func socketMode(o Options) fs.FileMode {
+	if len(o.AllowUIDs) > 0 {
+		return 0o666
+	}
+	return 0o600
 }
 
 func listenPrivate(o Options) (net.Listener, target, func(), error) {
@@ -185,10 +220,17 @@ func listenPrivate(o Options) (net.Listener, target, func(), error) {
 		return nil, target{}, nil, fmt.Errorf("manager: a directory for the socket: %w", err)
 	}
 	cleanup := func() { os.RemoveAll(dir) }
+	if len(o.AllowUIDs) > 0 {
+		// They have to get through to the socket, and need not see what else there is.
+		if err := os.Chmod(dir, 0o711); err != nil {
+			cleanup()
+			return nil, target{}, nil, fmt.Errorf("manager: %w", err)
+		}
+	}
 	t, err := newTarget("unix", filepath.Join(dir, "manager"), o)
 	if err == nil {
 		var l net.Listener
-		if l, err = listenUnix(t.address); err == nil {
+		if l, err = listenUnix(t.address, socketMode(o)); err == nil {
 			return l, t, cleanup, nil
 		}
 		err = fmt.Errorf("manager: %w", err)
@@ -200,9 +242,9 @@ func listenPrivate(o Options) (net.Listener, target, func(), error) {
 // maxSocketPath is the longest path that a socket address takes: sun_path has 108 bytes here, 104 elsewhere, the NUL included.
 const maxSocketPath = 103
 
-// listenUnix listens at a path that only this user can connect to. A socket that a killed server left there is replaced; one
+// listenUnix listens at a path that only those can connect to whom the mode lets. A socket that a killed server left there is replaced; one
 // that somebody listens on is not.
-func listenUnix(address string) (*net.UnixListener, error) {
+func listenUnix(address string, mode fs.FileMode) (*net.UnixListener, error) {
 	path, done, err := shortPath(address)
 	if err != nil {
 		return nil, err
@@ -217,7 +259,7 @@ func listenUnix(address string) (*net.UnixListener, error) {
 		return nil, &net.OpError{Op: "listen", Net: "unix", Addr: &net.UnixAddr{Name: address, Net: "unix"}, Err: errors.Unwrap(err)}
 	}
 	l.SetUnlinkOnClose(false) // the listener goes to another process; who made the file removes it
-	if err := os.Chmod(path, 0o600); err != nil {
+	if err := os.Chmod(path, mode); err != nil {
 		l.Close()
 		os.Remove(path)
 		return nil, err

@@ -184,7 +184,7 @@ func (c *client) fail(cause error) {
 	switch {
 	case errors.Is(cause, fs.ErrClosed):
 		c.err = fmt.Errorf("manager: connection to %v: its last handle in this process was closed: %w", c.target, cause)
-	case errors.Is(cause, ErrDown):
+	case errors.Is(cause, ErrDown), errors.Is(cause, ErrLimit):
 		c.err = fmt.Errorf("%w (%v)", cause, c.target)
 	default:
 		c.err = fmt.Errorf("%w: %v: %w", ErrDown, c.target, cause)

@@ -20,7 +20,8 @@ type crossing struct {
 	Network, Address string
 	Max              int
 	NoRings          bool
-	HasKey           bool // a descriptor follows, out of which the key can be read
+	Pin              []byte // the fingerprint of the server's certificate; nil without TLS
+	HasKey           bool   // a descriptor follows, out of which the key can be read
 	Kind             store.Kind
 	Layout           string
 	Object           store.ID
@@ -63,6 +64,9 @@ func (h *handle) handOver(e *handover.Encoder, kind store.Kind, layout string) e
 	})
 	e.OnSent(func() { c.watch(lifeline, x.Token) })
 	e.FD(int(theirs.Fd()), func() { theirs.Close() })
+	if x.Pin, err = c.pin(); err != nil {
+		return err
+	}
 	return c.target.put(e, x)
 }
 
@@ -125,6 +129,12 @@ func take(d *handover.Decoder) (x crossing, t target, err error) {
 		return x, t, fmt.Errorf("a server on network %q", x.Network)
 	}
 	t = target{network: x.Network, address: x.Address, max: x.Max, noRings: x.NoRings}
+	if len(x.Pin) > 0 {
+		if len(x.Pin) != len(fingerprint{}) || x.Network == "unix" {
+			return x, t, errors.New("the description of a certificate is none")
+		}
+		t.pinned, t.tls = x.Pin, pinned(fingerprint(x.Pin))
+	}
 	if x.HasKey {
 		fd, err := d.FD()
 		if err != nil {
@@ -237,7 +247,11 @@ func (m *Manager) HandOver(e *handover.Encoder) error {
 	if err != nil {
 		return err
 	}
-	return c.target.put(e, crossing{})
+	pin, err := c.pin()
+	if err != nil {
+		return err
+	}
+	return c.target.put(e, crossing{Pin: pin})
 }
 
 // TakeOver makes the zero Manager m a connection to what another process described. It is for the packages of this

@@ -3,10 +3,14 @@
 //
 // # Trust
 //
-// Whoever can connect can do everything: read, change, shut down. A Unix socket (the default, mode 0600 in a directory of mode 0700) lets in this
-// user and root, which the kernel vouches for; TCP needs Options.AuthKey, which both sides prove to know, and
-// is not encrypted. Neither side believes what it is sent: a client that sends garbage, or nothing, or reads nothing,
-// harms its own connection only, and nothing that is sent is ever executed. The same holds for the memory that a client and its server share: what stands in it is checked, and copied before it is looked at. The server stores the bytes of values and never looks into them.
+// Whoever is let in can do everything: read, change, shut down. A Unix socket (the default, mode 0600 in a directory of mode 0700) lets in this
+// user, root, and the users of Options.AllowUIDs; the kernel vouches for who it is. TCP needs Options.AuthKey, which both sides prove to know
+// (HMAC-SHA256 of random challenges), in any case. Without Options.TLS what is said on TCP can be read, and changed by somebody in the middle; with it it is encrypted, and the server is known by its certificate.
+//
+// Neither side believes what it is sent: a client that sends garbage, or nothing, or reads nothing,
+// harms its own connection only, and nothing that is sent is ever executed. The same holds for the memory that a client and its server share: what stands in it is checked, and copied before it is looked at.
+// What a client can cost is bounded, before it has introduced itself and after (Options.MaxConnections, HelloTimeout, MaxMessage, MaxWaiting,
+// MaxBuffered); who meets a limit is told which. The server stores the bytes of values and never looks into them.
 //
 // # Death
 //

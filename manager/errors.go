@@ -33,8 +33,8 @@ var ErrOverflow = errors.New("manager: overflow")
 // ErrTooLarge is in the error of a call whose request or reply is larger than Options.MaxMessage. Nothing was done.
 var ErrTooLarge = errors.New("manager: message too large")
 
-// ErrLimit is in the error of a call that would make the server hold more than it may; the text says which limit that is
-// (Options.MaxObjects, MaxEntries, MaxMemory). Nothing was done.
+// ErrLimit is in the error of a call, or a connection, that a server refuses because one of its limits is reached; the text says which
+// option of the server it is (Options.MaxObjects, MaxEntries, MaxMemory, MaxConnections, MaxWaiting, …). Nothing was done.
 var ErrLimit = errors.New("manager: limit reached")
 
 // ErrJournal is in the error of a call that would change something, when the server has an Options.Path and cannot write there: the disk is full, or fails. Nothing
@@ -61,6 +61,7 @@ const (
 	codeOverflow  = 11
 	codeFull      = 12
 	codeJournal   = 13
+	codeRefused   = 14
 
 	codeOwnerDied = 16
 	codeNotHeld   = 17
@@ -168,7 +169,7 @@ func remoteError(f *failure) error {
 		return fmt.Errorf("%w: %s", ErrOverflow, f.text)
 	case codeTooLarge:
 		return fmt.Errorf("%w: %s", ErrTooLarge, f.text)
-	case codeFull:
+	case codeLimit, codeFull:
 		return fmt.Errorf("%w: %s", ErrLimit, f.text)
 	case codeJournal:
 		return fmt.Errorf("%w: %s", ErrJournal, f.text)

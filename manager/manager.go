@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +10,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Options are the settings of a server, and of a connection to one. The zero value works.
@@ -41,6 +43,27 @@ type Options struct {
 	MaxObjects int
 	MaxEntries int
 	MaxMemory  int64
+	// TLS, if not nil, is used on TCP: by a server with its Certificates, by a client as package tls says. The key is still needed. A server
+	// that Start starts is passed Certificates, MinVersion and MaxVersion, and its clients, this process included, know it by the first of these certificates; so do
+	// processes that are sent a handle. On Unix sockets it is not used.
+	TLS *tls.Config `cbor:"-"`
+
+	// AllowUIDs are users whose processes are let in on a Unix socket, beside this user and root: children with other credentials, say. Start then makes
+	// the socket one that everybody can reach, and the server turns away whom it does not know; Serve uses the listener as it is.
+	AllowUIDs []int
+
+	// MaxConnections bounds the connections of a server. Who comes too late gets ErrLimit. 0 is no limit but the descriptors that the
+	// process may have: then the others wait until one is free. Connections that have not introduced themselves are bounded in any case, at 512: the oldest goes.
+	MaxConnections int
+
+	// HelloTimeout is how long a server waits for a client to introduce itself. 0 is ten seconds.
+	HelloTimeout time.Duration
+
+	// MaxWaiting bounds the calls of one connection that wait for somebody else, and MaxBuffered the bytes of their requests. Calls beyond that get
+	// ErrLimit. 0 is 16,384, and as much as MaxMessage. What else a connection may cost is a message that it is sending, one that it
+	// is not reading, and some 700 KiB of buffers, rings included.
+	MaxWaiting  int
+	MaxBuffered int
 
 	// NoRings keeps a connection on its Unix socket, where it would move to rings in shared memory: a client does not ask for
 	// them, or a server offers none. A call then takes several times as long.

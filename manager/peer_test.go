@@ -248,7 +248,7 @@ func TestBadServers(t *testing.T) {
 		{"replies with too much", answer(func(id uint64) []byte { return framed(encode(t, []any{id, 0, 1, 2})) }), nil},
 		{"replies with half a frame", answer(func(id uint64) []byte { return framed(encode(t, []any{id, 0, 1}))[:6] }), context.DeadlineExceeded},
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		try := func(t *testing.T, noRings bool) {
 			path := filepath.Join(socketDir(t), "bad")
 			l, err := net.Listen("unix", path)
 			if err != nil {
@@ -266,7 +266,7 @@ func TestBadServers(t *testing.T) {
 				test.serve(t, c)
 			})
 			ctx := testContext(t)
-			m, err := manager.Connect(ctx, "unix", path, manager.Options{})
+			m, err := manager.Connect(ctx, "unix", path, manager.Options{NoRings: noRings})
 			if err == nil {
 				defer m.Close()
 				if test.is == context.DeadlineExceeded {
@@ -286,7 +286,11 @@ func TestBadServers(t *testing.T) {
 			if test.is == manager.ErrDown && !strings.Contains(err.Error(), path) {
 				t.Errorf("the error does not say where: %v", err)
 			}
-		})
+		}
+		t.Run(test.name, func(t *testing.T) { try(t, true) })
+		if test.is != context.DeadlineExceeded {
+			t.Run(test.name+", asked for rings", func(t *testing.T) { try(t, false) })
+		}
 	}
 	t.Run("is not there", func(t *testing.T) {
 		path := filepath.Join(socketDir(t), "none")

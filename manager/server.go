@@ -3,6 +3,7 @@ package manager
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-multiproc/multiproc/internal/auth"
 	"github.com/go-multiproc/multiproc/internal/store"
 )
 
@@ -30,10 +32,12 @@ type server struct {
 	stopping chan struct{} // closed by stop
 	stop     func(why string)
 
-	mu       sync.Mutex
-	why      string // it stops
-	sessions map[*session]struct{}
-	work     sync.WaitGroup // one for each connection
+	mu        sync.Mutex
+	why       string // it stops
+	sessions  map[*session]struct{}
+	strangers []*session     // those who have not introduced themselves, the oldest first
+	entered   int            // those who have
+	work      sync.WaitGroup // one for each connection
 }
 
 // Serve serves objects on l until somebody calls Shutdown, when it returns nil, or until l fails or is closed, when it returns that
@@ -160,10 +164,18 @@ func (sv *server) begin(c net.Conn) {
 	default:
 	}
 	sv.sessions[s] = struct{}{}
+	if displaced := sv.meetLocked(s); displaced != nil {
+		displaced.displaced.Store(true)
+		displaced.stream.conn.SetReadDeadline(time.Unix(1, 0)) // it goes as if its time were over
+	}
 	sv.work.Go(func() {
 		defer func() {
 			sv.mu.Lock()
 			delete(sv.sessions, s)
+			sv.forgetLocked(s)
+			if s.entered {
+				sv.entered--
+			}
 			sv.mu.Unlock()
 		}()
 		s.serve()
@@ -171,6 +183,9 @@ func (sv *server) begin(c net.Conn) {
 }
 
 func (sv *server) newSession(c net.Conn) *session {
+	if sv.options.TLS != nil && !sv.unix {
+		c = tls.Server(c, sv.options.TLS) // its handshake comes with the first read, under the hello's deadline
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &session{
 		server:  sv,
@@ -186,12 +201,12 @@ func (sv *server) newSession(c net.Conn) *session {
 // admit finds out who is at the other end, and refuses those who have no business here.
 func (sv *server) admit(s *session) error {
 	if sv.unix {
-		if err := checkPeer(s.stream.conn); err != nil {
+		if err := checkPeer(s.stream.conn, sv.options.AllowUIDs); err != nil {
 			return err
 		}
 	}
 	if len(sv.options.AuthKey) > 0 {
-		if err := challengeAndProve(s.stream, sv.options.AuthKey); err != nil {
+		if err := authenticate(s.stream, sv.options.AuthKey, auth.Key.Listener); err != nil {
 			return err
 		}
 	}
@@ -201,6 +216,9 @@ func (sv *server) admit(s *session) error {
 	}
 	h, err := readClientHello(b)
 	if err != nil {
+		return err
+	}
+	if err := sv.enter(s); err != nil {
 		return err
 	}
 	answer := serverHello{version, sv.id[:], uint64(sv.options.maxMessage())}
@@ -216,7 +234,7 @@ func (sv *server) admit(s *session) error {
 }
 
 // checkPeer lets this user and root in. The socket's mode does so too, but the directory it is in may be the user's choice.
-func checkPeer(c net.Conn) error {
+func checkPeer(c net.Conn, allow []int) error {
 	sc, ok := c.(syscall.Conn)
 	if !ok {
 		return errors.New("the peer's user cannot be found out")
@@ -233,8 +251,8 @@ func checkPeer(c net.Conn) error {
 	if uerr != nil {
 		return uerr
 	}
-	if uid != os.Geteuid() && uid != 0 {
-		return fmt.Errorf("user %d may not connect to the manager of user %d", uid, os.Geteuid())
+	if uid != os.Geteuid() && uid != 0 && !slices.Contains(allow, uid) {
+		return &failure{codeRefused, fmt.Sprintf("user %d may not connect to the manager of user %d (its Options.AllowUIDs)", uid, os.Geteuid())}
 	}
 	return nil
 }

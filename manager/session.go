@@ -42,8 +42,11 @@ type session struct {
 	closed   bool
 	parting  bool                          // the farewell was said
 	waiting  map[uint64]context.CancelFunc // requests that wait, by id
+	buffered int                           // bytes of them
 
-	waits atomic.Int32 // how many they are
+	waits     atomic.Int32 // how many they are
+	entered   bool         // counted in server.entered
+	displaced atomic.Bool  // by a newer stranger
 }
 
 const (
@@ -52,16 +55,15 @@ const (
 
 	// farewellTime is how long a client that is slow to read may delay the server's end.
 	farewellTime = time.Second
-
-	// maxWaiting bounds a connection's requests that wait at one time.
-	maxWaiting = 16 << 10
 )
 
 // serve serves the connection to its end, and gives back all that its client had.
 func (s *session) serve() {
-	s.stream.conn.SetDeadline(time.Now().Add(time.Duration(helloTime.Load())))
+	s.stream.conn.SetDeadline(time.Now().Add(s.server.options.helloTimeout()))
 	// Why a connection ends is its client's affair. Ours is that nothing stays behind.
-	if s.server.admit(s) == nil {
+	if err := s.server.admit(s); err != nil {
+		s.refuseConnection(err)
+	} else {
 		s.stream.conn.SetDeadline(time.Time{})
 		s.mu.Lock()
 		s.store = s.server.store.NewSession()
@@ -169,6 +171,8 @@ type request struct {
 	id    uint64
 	op    uint64
 	items int // that follow the operation
+
+	patient bool // it has waited, and may do so for the client to read what there is
 }
 
 // request does one request. An error ends the connection: the peer does not keep to the protocol.
@@ -216,15 +220,18 @@ func (s *session) request(payload []byte) error {
 
 // later does a request that has to wait, and that was admitted.
 func (s *session) later(payload []byte, demand store.Demand) error {
-	r := request{session: s, itemReader: itemReader{b: slices.Clone(payload)}}
+	r := request{session: s, itemReader: itemReader{b: slices.Clone(payload)}, patient: true}
 	r.items = r.array() - 2
 	r.id, r.op = r.uint(), r.uint()
 	ctx, cancel := context.WithCancel(s.ctx)
 	s.mu.Lock()
 	_, twice := s.waiting[r.id]
-	full := len(s.waiting) >= maxWaiting
-	if !twice && !full {
+	options := &s.server.options
+	full := len(s.waiting) >= options.maxWaiting()
+	fat := s.buffered > 0 && s.buffered+len(payload) > options.maxBuffered()
+	if !twice && !full && !fat {
 		s.waiting[r.id] = cancel
+		s.buffered += len(payload)
 	}
 	s.mu.Unlock()
 	switch {
@@ -235,9 +242,15 @@ func (s *session) later(payload []byte, demand store.Demand) error {
 	case full:
 		cancel()
 		s.server.store.Done(demand)
-		s.refuse(r.id, &failure{codeLimit, fmt.Sprintf("%d calls of this process are waiting already", maxWaiting)})
+		s.refuse(r.id, &failure{codeLimit, fmt.Sprintf("%d calls of this connection are waiting already, which is all that the server's Options.MaxWaiting allows", options.maxWaiting())})
+		return nil
+	case fat:
+		cancel()
+		s.server.store.Done(demand)
+		s.refuse(r.id, &failure{codeLimit, fmt.Sprintf("the calls of this connection that are waiting already have so many bytes that this one would exceed the %d of the server's Options.MaxBuffered", options.maxBuffered())})
 		return nil
 	}
+	size := len(payload)
 	s.waits.Add(1)
 	s.work.Go(func() {
 		defer s.waits.Add(-1)
@@ -246,6 +259,7 @@ func (s *session) later(payload []byte, demand store.Demand) error {
 		s.server.store.Done(demand)
 		s.mu.Lock()
 		delete(s.waiting, r.id)
+		s.buffered -= size
 		late := ctx.Err() != nil
 		s.mu.Unlock()
 		switch {
@@ -299,6 +313,19 @@ func (s *session) newReply(id uint64) replier {
 	s.out = appendUint(s.out, id)
 	s.out = appendUint(s.out, codeOK)
 	return p
+}
+
+// newReply of a request that has waited does so again while the client does not read what it has been sent. So what a slow client has had delivered is
+// a buffer and no more, however many of its requests end at one time.
+func (r *request) newReply(id uint64) replier {
+	if r.patient {
+		r.mu.Lock()
+		for len(r.out) >= flushSize && r.writing && !r.closed {
+			r.written.Wait()
+		}
+		r.mu.Unlock()
+	}
+	return r.session.newReply(id)
 }
 
 // newLongReply is newReply for one with any number of items, of about that size.

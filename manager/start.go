@@ -21,6 +21,7 @@ type serverJob struct {
 	Files    string   // a directory or socket to be removed in the end
 	Options  Options
 	Tuning   tuning
+	TLS      *serverTLS // Options.TLS, which does not cross
 }
 
 var serverFunc = process.RegisterName("github.com/go-multiproc/multiproc/manager", serve)
@@ -34,6 +35,11 @@ const endTime = 5 * time.Second
 // serve is what a server process does.
 func serve(ctx context.Context, job serverJob) error {
 	defer os.RemoveAll(job.Files)
+	config, err := job.TLS.config()
+	if err != nil {
+		return err
+	}
+	job.Options.TLS = config
 	sv, err := newServer(job.Listener, job.Options, job.Tuning)
 	if err != nil {
 		return err
@@ -73,11 +79,18 @@ type serverProcess struct {
 // It listens on a Unix socket in a new private directory, unless the options say something else. A path that is given must not be in use; a
 // socket that a killed server left there is replaced.
 func Start(o Options) (*Manager, error) {
+	passed, pin, err := passTLS(o.TLS)
+	if err != nil {
+		return nil, err
+	}
 	l, t, cleanup, err := listen(o)
 	if err != nil {
 		return nil, err
 	}
-	s, err := startServer(l, t, cleanup, o)
+	if t.tls != nil {
+		t.pinned, t.tls = pin[:], pinned(pin)
+	}
+	s, err := startServer(l, t, cleanup, o, passed)
 	// The server has its own. Should it die, connections are to be refused and not to wait for nobody.
 	l.Close()
 	if err != nil {
@@ -104,7 +117,7 @@ func Start(o Options) (*Manager, error) {
 	return m, nil
 }
 
-func startServer(l net.Listener, t target, cleanup func(), o Options) (*serverProcess, error) {
+func startServer(l net.Listener, t target, cleanup func(), o Options, passed *serverTLS) (*serverProcess, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("manager: %w", err)
@@ -115,7 +128,7 @@ func startServer(l net.Listener, t target, cleanup func(), o Options) (*serverPr
 			return nil, fmt.Errorf("manager: Options.Path: %w", err)
 		}
 	}
-	job := serverJob{Listener: l, Lifeline: r, Options: o, Tuning: tuned}
+	job := serverJob{Listener: l, Lifeline: r, Options: o, Tuning: tuned, TLS: passed}
 	if t.network == "unix" {
 		job.Files = t.address
 		if o.Network == "" && o.Address == "" {
