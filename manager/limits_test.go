@@ -1,6 +1,7 @@
 package manager_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +27,43 @@ func isLimit(t *testing.T, err error, option string) {
 	if !errors.Is(err, manager.ErrLimit) || !strings.Contains(err.Error(), "Options."+option) {
 		t.Errorf("%v, want ErrLimit that names Options.%s", err, option)
 	}
+}
+
+// works makes a dict and uses it, with values smaller and larger than a ring.
+func works(t testing.TB, m *manager.Manager) {
+	t.Helper()
+	ctx := testContext(t)
+	d, err := manager.NewDict[string, []byte](m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for _, size := range []int{0, 1, 60_000, 70_000, 3 << 20} {
+		v := bytes.Repeat([]byte{byte(size), 7}, size/2+1)
+		if err := d.Set(ctx, "k", v); err != nil {
+			t.Fatalf("setting %d bytes: %v", size, err)
+		}
+		if got, _, err := d.Get(ctx, "k"); err != nil || !bytes.Equal(got, v) {
+			t.Fatalf("getting %d bytes: %d bytes, %v", size, len(got), err)
+		}
+	}
+}
+
+func sessions(t testing.TB, m *manager.Manager) int {
+	t.Helper()
+	s, err := m.Stats(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Sessions
+}
+
+// soak is how long tests that throw things at random go on: MULTIPROC_SOAK, a duration, for longer.
+func soak(d time.Duration) time.Duration {
+	if long, err := time.ParseDuration(os.Getenv("MULTIPROC_SOAK")); err == nil {
+		return long
+	}
+	return d
 }
 
 func TestMaxConnections(t *testing.T) {

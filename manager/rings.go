@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -55,6 +56,13 @@ func (r *request) offerRings(context.Context) error {
 		return err
 	}
 	s.offered = m
+	s.mu.Lock()
+	s.moving = !s.parting
+	moving := s.moving
+	s.mu.Unlock()
+	if !moving {
+		return errors.New("the server ends")
+	}
 	p := s.newReply(r.id)
 	p.uint(uint64(s.server.options.ringSize()))
 	p.send()
@@ -89,6 +97,7 @@ func (r *request) takeRings(context.Context) error {
 	s := r.session
 	m := s.offered
 	s.offered = nil
+	defer s.moved()
 	switch {
 	case m == nil:
 		r.fail("no rings were offered")
@@ -111,6 +120,18 @@ func (r *request) takeRings(context.Context) error {
 		s.mu.Unlock()
 	}
 	return nil
+}
+
+// moved ends the time at which nobody could tell where the client would read a farewell.
+func (s *session) moved() {
+	s.mu.Lock()
+	s.moving = false
+	why := s.leaving
+	s.mu.Unlock()
+	if why != "" {
+		s.stream.conn.SetReadDeadline(time.Time{})
+		s.farewell(why)
+	}
 }
 
 // askForRings is the client's side. An error is one of the connection.

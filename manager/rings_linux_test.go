@@ -19,26 +19,6 @@ import (
 	"github.com/go-multiproc/multiproc/process"
 )
 
-// works makes a dict and uses it, with values smaller and larger than a ring.
-func works(t testing.TB, m *manager.Manager) {
-	t.Helper()
-	ctx := testContext(t)
-	d, err := manager.NewDict[string, []byte](m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	for _, size := range []int{0, 1, 60_000, 70_000, 3 << 20} {
-		v := bytes.Repeat([]byte{byte(size), 7}, size/2+1)
-		if err := d.Set(ctx, "k", v); err != nil {
-			t.Fatalf("setting %d bytes: %v", size, err)
-		}
-		if got, _, err := d.Get(ctx, "k"); err != nil || !bytes.Equal(got, v) {
-			t.Fatalf("getting %d bytes: %d bytes, %v", size, len(got), err)
-		}
-	}
-}
-
 // A connection goes through rings where it can and through the socket where not, and nobody notices.
 func TestRingsOrNot(t *testing.T) {
 	ctx := testContext(t)
@@ -230,23 +210,6 @@ func TestGarbageInRings(t *testing.T) {
 			t.Fatal("sessions stay behind")
 		}
 	}
-}
-
-func sessions(t testing.TB, m *manager.Manager) int {
-	t.Helper()
-	s, err := m.Stats(testContext(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s.Sessions
-}
-
-// soak is how long tests that throw things at random go on: MULTIPROC_SOAK, a duration, for longer.
-func soak(d time.Duration) time.Duration {
-	if long, err := time.ParseDuration(os.Getenv("MULTIPROC_SOAK")); err == nil {
-		return long
-	}
-	return d
 }
 
 type halfJob struct {

@@ -32,6 +32,8 @@ type session struct {
 
 	requested int            // requests so far; the reading goroutine's, like what follows
 	offered   *duplex.Memory // rings of which the client has not said yet whether it takes them
+	leaving   string         // under mu: why the farewell is due as soon as that has been said
+	moving    bool           // under mu: rings are offered
 
 	mu       sync.Mutex
 	out      []byte // replies not yet written
@@ -490,6 +492,13 @@ func (s *session) lastWords(err error) []byte {
 // farewell tells the client why the connection ends, if it listens, and ends it.
 func (s *session) farewell(why string) {
 	s.mu.Lock()
+	if s.moving {
+		// On the socket it could come too late for the client, and in the rings too early. takeRings says it, unless the client is too slow.
+		s.leaving = why
+		s.stream.conn.SetReadDeadline(time.Now().Add(farewellTime))
+		s.mu.Unlock()
+		return
+	}
 	stop := s.stream.limitWriting(farewellTime)
 	defer stop()
 	if s.store != nil && !s.closed && !s.parting {

@@ -271,7 +271,7 @@ func (c *Conn) listenLocked() {
 	n, err := c.socket.Read(bells[:])
 	c.mu.Lock()
 	c.listening = false
-	if c.interrupted {
+	if c.interrupted || errors.Is(err, os.ErrDeadlineExceeded) {
 		c.interrupted = false
 		c.socket.SetReadDeadline(time.Time{})
 	}
