@@ -38,7 +38,8 @@ type core struct {
 	notEmpty, notFull, idle *eventcount.Count
 	order                   *detector.Order
 
-	dig   func()       // sweep, made once
+	dig   func() // sweep, made once
+	spare atomic.Pointer[late]
 	swept atomic.Int64 // when what the dead left behind was last looked for, in ns
 
 	mu      sync.Mutex // protects what follows

@@ -117,25 +117,7 @@ func (q *core) get(ctx context.Context, dst []byte) ([]byte, error) {
 			return b, err
 		}
 	}
-	n := len(dst)
-	var late []byte
-	err := q.awaitMessage(ctx, func() (bool, error) {
-		var into []byte
-		if n > 0 {
-			into = make([]byte, n)
-		}
-		b, ok, err := q.getNow(ctx, into)
-		late = b
-		return ok, err
-	})
-	if err != nil {
-		return nil, err
-	}
-	if n > 0 {
-		copy(dst, late)
-		return dst, nil
-	}
-	return late, nil
+	return q.getLate(ctx, dst)
 }
 
 // awaitMessage waits until try, which takes a message, is done.

@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"runtime"
@@ -30,9 +29,7 @@ func (q *core) put(ctx context.Context, b []byte) error {
 	if ok || err != nil {
 		return err
 	}
-	// The copy is for the compiler: it keeps b of those who need not wait off the heap.
-	late := bytes.Clone(b)
-	return q.awaitRoom(ctx, len(late), func() (bool, error) { return q.putNow(ctx, late) })
+	return q.putLate(ctx, b)
 }
 
 // putNow adds a message if there is room.
@@ -118,11 +115,12 @@ func (q *core) putMany(ctx context.Context, bs [][]byte) (n int, err error) {
 
 // awaitRoom waits until try, which needs room for n bytes, is done.
 func (q *core) awaitRoom(ctx context.Context, n int, try func() (bool, error)) error {
+	return q.awaitReadyRoom(ctx, try, func() bool { return q.r.RoomFor(n) })
+}
+
+func (q *core) awaitReadyRoom(ctx context.Context, try func() (bool, error), ready func() bool) error {
 	q.sweepFirst()
-	err := q.notFull.Wait(ctx, eventcount.Wanted{
-		Try: try, Ready: func() bool { return q.r.RoomFor(n) }, Dead: q.dig, Handle: q.h,
-	})
-	return explain(err)
+	return explain(q.notFull.Wait(ctx, eventcount.Wanted{Try: try, Ready: ready, Dead: q.dig, Handle: q.h}))
 }
 
 // roomMade tells producers that there is more room.

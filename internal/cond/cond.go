@@ -234,6 +234,7 @@ func (c *Cond) leaveLocked() {
 	}
 	c.mine.Owner.CompareAndSwap(c.token, 0)
 	c.mine = Record{}
+	c.count.Forget() // the next record has another
 	c.epoch++
 	if v.signalled() > 0 {
 		c.Broadcast() // they were meant for somebody who waits no more

@@ -25,6 +25,9 @@ type Count struct {
 	sleeping  bool       // the leader does
 	suspended bool       // nobody may sleep
 	awake     *sync.Cond // sleeping became false; nil until somebody wants to know
+	spare     *waiter    // for the next wait
+	watched   <-chan struct{}
+	unwatch   func() bool // nil, or ends the watch over the ctx whose Done is watched
 }
 
 // At is the count whose word stands at off in the file, a multiple of Size. There is one
@@ -73,6 +76,7 @@ func (c *Count) Suspend() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.suspended = true
+	c.forgetLocked() // the callback, if it has begun, finds that c is suspended
 	if c.awake == nil {
 		c.awake = sync.NewCond(&c.mu)
 	}
@@ -83,6 +87,21 @@ func (c *Count) Suspend() {
 	if c.leader != nil {
 		// It may have been woken, and can not pass that on once the memory is gone.
 		ring(c.word, 1)
+	}
+}
+
+// Forget ends the watch over the ctx of the last wait, which outlasts that. It is for a count
+// without a mapping, of which nobody calls Suspend.
+func (c *Count) Forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.forgetLocked()
+}
+
+func (c *Count) forgetLocked() {
+	if c.unwatch != nil {
+		c.unwatch()
+		c.watched, c.unwatch = nil, nil
 	}
 }
 

@@ -499,3 +499,57 @@ func (s *store) back() *store {
 	at := m.MetaOffset() + 32
 	return &store{h: s.h, c: At(m, at), n: m.Word(at + 8), taken: m.Word(at + 16)}
 }
+
+// A countedCtx counts who watches over it.
+type countedCtx struct {
+	context.Context
+	begun, watching atomic.Int64
+}
+
+// Value hides that the ctx inside is one of package context, which would be watched directly.
+func (c *countedCtx) Value(any) any { return nil }
+
+func (c *countedCtx) AfterFunc(f func()) (stop func() bool) {
+	c.begun.Add(1)
+	c.watching.Add(1)
+	end := context.AfterFunc(c.Context, f)
+	return func() bool {
+		c.watching.Add(-1)
+		return end()
+	}
+}
+
+func TestOneWatchForManyWaits(t *testing.T) {
+	s := newStore(t)
+	first, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	second, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	a, b := &countedCtx{Context: first}, &countedCtx{Context: second}
+	sleep := func(ctx context.Context) {
+		t.Helper()
+		result := make(chan error)
+		go func() { result <- s.take(ctx) }()
+		within(t, "it to sleep", s.c.asleep)
+		s.give()
+		if err := <-result; err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(what string, c *countedCtx, begun, watching int64) {
+		t.Helper()
+		if c.begun.Load() != begun || c.watching.Load() != watching {
+			t.Errorf("%s: %d watches were begun, %d are left; want %d and %d", what, c.begun.Load(), c.watching.Load(), begun, watching)
+		}
+	}
+	for range 5 {
+		sleep(a)
+	}
+	check("five waits", a, 1, 1)
+	sleep(context.Background())
+	sleep(b)
+	check("another ctx", a, 1, 0)
+	check("another ctx", b, 1, 1)
+	s.h.Close(nil)
+	check("closed", b, 1, 0)
+}

@@ -29,7 +29,7 @@
 // # Death
 //
 // A process that is killed between its change and the wake-up, or with a wake-up in
-// its hands, takes it along. So a sleep lasts for 1 to 25 ms, and who sleeps looks at the
+// its hands, takes it along. So a sleep lasts for 5 to 25 ms, and who sleeps looks at the
 // condition, and for what died, at the end of each. While all processes live and run,
 // nothing needs a slice to end.
 package eventcount

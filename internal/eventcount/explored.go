@@ -17,5 +17,8 @@ func (c *Count) Digest() []uint64 {
 	if c.suspended {
 		d[3] = 1
 	}
+	if c.watched != nil {
+		d[3] += 2
+	}
 	return d[:]
 }

@@ -12,8 +12,12 @@ import (
 
 // Slices bound what a wake-up that was lost with its waker costs, and how long a death
 // goes unnoticed. Nothing else needs them to end: tests make them longer than they run.
+//
+// The first is longer than the time between two ticks of most kernels, 4 ms. A timer that ends before
+// the next tick has to be set in the clock itself, and the tick again afterwards, which takes
+// as long as the rest of the sleep, on a virtual machine at least.
 var (
-	minSlice = time.Millisecond
+	minSlice = 5 * time.Millisecond
 	maxSlice = 25 * time.Millisecond
 )
 
@@ -42,6 +46,10 @@ type Wanted struct {
 	// Knows, if not nil, is what the above remember from one call to the next, for mem.Mark.
 	Knows func() uint64
 
+	// Looked says that the caller has just tried, or looked at what decides that, and has spun:
+	// Wait begins with what leads to sleep.
+	Looked bool
+
 	// Handle, if not nil, ends the wait with seg.ErrClosed when it is closed.
 	Handle *seg.Handle
 }
@@ -63,7 +71,7 @@ func (w *Wanted) try() (done bool, err error) {
 }
 
 func (w *Wanted) knows() uint64 {
-	if w.Knows == nil {
+	if !mem.Explored || w.Knows == nil {
 		return 0
 	}
 	return w.Knows()
@@ -71,8 +79,9 @@ func (w *Wanted) knows() uint64 {
 
 // A waiter is a goroutine in Wait.
 type waiter struct {
-	want       *Wanted
-	ready      chan struct{} // has room for one
+	want       Wanted
+	done       <-chan struct{} // its ctx's
+	ready      chan struct{}   // has room for one
 	queued     bool
 	prev, next *waiter
 }
@@ -88,60 +97,56 @@ func (w *waiter) wake() {
 // ctx's error, in the order in which they come; if ctx has ended before, Try is still called once.
 // Try and its friends live on the heap, so callers look for themselves before they make them.
 func (c *Count) Wait(ctx context.Context, want Wanted) error {
-	if want.closed() {
-		return seg.ErrClosed
-	}
-	if done, err := want.Try(); done || err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if done, err := c.spinner.spin(want.look); done || err != nil {
-		return err
+	if !want.Looked {
+		if want.closed() {
+			return seg.ErrClosed
+		}
+		if done, err := want.Try(); done || err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if done, err := c.spinner.spin(want.look); done || err != nil {
+			return err
+		}
 	}
 	mem.Enter()
-	err := c.wait(ctx, &want)
+	err := c.wait(ctx, want)
 	mem.Leave()
 	runtime.KeepAlive(want.Handle) // with it goes the memory
 	return err
 }
 
-func (c *Count) wait(ctx context.Context, want *Wanted) error {
-	me := &waiter{want: want, ready: make(chan struct{}, 1)}
-	leads := c.enter(me)
-	var cancelled func() bool // stops the watch over ctx
-	defer func() {
-		if cancelled != nil {
-			cancelled()
-		}
-	}()
-	woken := false // by a notification that counts on it that somebody looks
-	for slice := minSlice; ; {
-		mem.Mark("eventcount.wait", uint64(slice), mem.Flags(woken, leads, cancelled != nil), want.knows())
-		if want.closed() {
-			c.leave(me, woken)
-			return seg.ErrClosed
-		}
-		if done, err := want.try(); done || err != nil {
-			c.leave(me, woken && !done)
-			return err
-		}
-		woken = false
-		if err := ctx.Err(); err != nil {
-			c.leave(me, false)
-			return err
+func (c *Count) wait(ctx context.Context, w Wanted) error {
+	me, leads := c.enter(ctx, w)
+	want := &me.want
+	looked := leads // by Wait, and once more before it sleeps
+	woken := false  // by a notification that counts on it that somebody looks
+	for slice := minSlice; ; looked = false {
+		if !looked {
+			mem.Mark("eventcount.wait", uint64(slice), mem.Flags(woken, leads), want.knows())
+			if want.closed() {
+				c.leave(me, woken)
+				return seg.ErrClosed
+			}
+			if done, err := want.try(); done || err != nil {
+				c.leave(me, woken && !done)
+				return err
+			}
+			woken = false
+			if err := ctx.Err(); err != nil {
+				c.leave(me, false)
+				return err
+			}
 		}
 		if !leads {
-			if mem.Await(me.ready, ctx.Done()) {
+			if mem.Await(me.ready, me.done) {
 				woken = true
 				want.awoke()
 			}
 			leads = c.leads(me)
 			continue // by way of Try: whoever is woken looks, even if ctx has ended
-		}
-		if cancelled == nil && ctx.Done() != nil {
-			cancelled = mem.AfterFunc(ctx, func() { c.jogLeader(me) })
 		}
 		key := announce(c.word)
 		crash.At("eventcount.announced")
@@ -150,17 +155,21 @@ func (c *Count) wait(ctx context.Context, want *Wanted) error {
 		if want.closed() || ctx.Err() != nil {
 			continue
 		}
-		mem.Mark("eventcount.announced", key, uint64(slice), mem.Flags(cancelled != nil), want.knows())
+		mem.Mark("eventcount.announced", key, uint64(slice), want.knows())
 		if done, err := want.try(); done || err != nil {
 			c.leave(me, !done)
 			return err
 		}
-		if !c.fallAsleep() {
-			mem.Await(me.ready, ctx.Done()) // Resume, or HandleClosed
+		switch c.fallAsleep(me) {
+		case suspended:
+			mem.Await(me.ready, me.done) // Resume, or HandleClosed
+			continue
+		case unwatched:
+			c.watch(ctx, me.done)
 			continue
 		}
-		mem.Mark("eventcount.asleep", uint64(slice), mem.Flags(cancelled != nil), want.knows())
-		end := mem.WaitGroup(c.word, key, slice, c.group)
+		mem.Mark("eventcount.asleep", uint64(slice), want.knows())
+		end := c.sleep(key, slice)
 		c.wakeUp()
 		switch end {
 		case mem.Woken:
@@ -181,16 +190,33 @@ func (c *Count) wait(ctx context.Context, want *Wanted) error {
 	}
 }
 
-// enter reports whether w leads, or else queues it up.
-func (c *Count) enter(w *waiter) (leads bool) {
+// sleep sleeps in the futex. The first slice, which is all that most waits need, is for whatever
+// jog comes: to sleep as one of a group takes a look at the clock.
+func (c *Count) sleep(key uint64, slice time.Duration) mem.End {
+	if slice == minSlice {
+		return mem.Wait(c.word, key, slice)
+	}
+	return mem.WaitGroup(c.word, key, slice, c.group)
+}
+
+// enter makes a waiter, or takes the one that is left from last time, and reports whether it
+// leads, or else queues it up.
+func (c *Count) enter(ctx context.Context, want Wanted) (w *waiter, leads bool) {
+	done := ctx.Done()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if w = c.spare; w != nil {
+		c.spare = nil
+	} else {
+		w = &waiter{ready: make(chan struct{}, 1)}
+	}
+	w.want, w.done = want, done
 	if c.leader == nil {
 		c.leader = w
-		return true
+		return w, true
 	}
 	c.queue.push(w)
-	return false
+	return w, false
 }
 
 func (c *Count) leads(w *waiter) bool {
@@ -204,6 +230,7 @@ func (c *Count) leads(w *waiter) bool {
 func (c *Count) leave(w *waiter, unused bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	defer c.keepLocked(w)
 	if c.leader != w {
 		c.queue.remove(w)
 		return
@@ -219,17 +246,39 @@ func (c *Count) leave(w *waiter, unused bool) {
 	}
 }
 
-// fallAsleep reports whether the leader may sleep. Before it does, those who wait for
+// keepLocked keeps a waiter for the next wait. Whoever woke it did so under mu, and is through
+// with it.
+func (c *Count) keepLocked(w *waiter) {
+	w.want, w.done = Wanted{}, nil
+	if len(w.ready) != 0 {
+		<-w.ready
+	}
+	c.spare = w
+}
+
+// An answer is what becomes of a leader that wants to sleep.
+type answer int
+
+const (
+	asleep answer = iota
+	suspended
+	unwatched // nobody watches over its ctx
+)
+
+// fallAsleep says whether the leader may sleep. Before it does, those who wait for
 // something else get to know what it can not tell them any more.
-func (c *Count) fallAsleep() bool {
+func (c *Count) fallAsleep(w *waiter) answer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.suspended {
-		return false
+	switch {
+	case c.suspended:
+		return suspended
+	case w.done != nil && w.done != c.watched:
+		return unwatched
 	}
 	c.wakeReadyLocked()
 	c.sleeping = true
-	return true
+	return asleep
 }
 
 func (c *Count) wakeUp() {
@@ -251,11 +300,27 @@ func (c *Count) wakeReadyLocked() {
 	}
 }
 
-// jogLeader wakes the leader if it is w.
-func (c *Count) jogLeader(w *waiter) {
+// watch has the leader woken when ctx ends. The watch outlasts the wait, since the next one is
+// likely to be for the same ctx, and setting it up takes as long as all the rest: until somebody
+// waits for another, or the memory goes.
+func (c *Count) watch(ctx context.Context, done <-chan struct{}) {
+	stop := mem.AfterFunc(ctx, func() { c.jogLeader(done) })
+	c.mu.Lock()
+	if !c.suspended {
+		c.watched = done
+		c.unwatch, stop = stop, c.unwatch
+	}
+	c.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+}
+
+// jogLeader wakes the leader if it waits as long as done allows.
+func (c *Count) jogLeader(done <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.leader == w && !c.suspended {
+	if c.leader != nil && c.leader.done == done && !c.suspended {
 		jog(c.word, c.group)
 	}
 }

@@ -1,10 +1,12 @@
 package mem
 
-// Flags packs what a Mark needs to know.
+// Flags packs what a Mark needs to know. In normal builds, it is 0.
 func Flags(flags ...bool) (n uint64) {
-	for i, f := range flags {
-		if f {
-			n |= 1 << i
+	if Explored {
+		for i, f := range flags {
+			if f {
+				n |= 1 << i
+			}
 		}
 	}
 	return n
