@@ -26,6 +26,9 @@
 // Arguments and results are copied, and may hold handles (values, arrays, locks, queues, files, connections) anywhere. A task's handles are closed when it returns, unless it
 // calls [Keep]; those of a result are the receiver's. A pool is not a handle: a task cannot submit to the pool that runs it, and so not wait for itself.
 //
+// What waits is bounded by [Options.Backlog], what streams by [TaskOptions.Window]; [Pool.Stats], [Pool.Workers], Progress and Log show what goes on. How tasks are dealt out, and all that can go wrong with
+// one, is in docs/pools.md.
+//
 // For tasks that need no process of their own use [NewGoroutines], which is the same to callers. For one long job use package process. For work that outlives
 // the program, or comes from several, use package queue.
 package pool
