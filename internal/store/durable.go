@@ -296,7 +296,7 @@ func (g *graph) noteLocked(o *object, write func(w *journal.Writer)) {
 // expect returns an object of which only the id is known so far. It has a reference from outside until everything is
 // loaded.
 func (g *graph) expect(id ID) *object {
-	o := &object{id: id, ledger: g.ledger, ext: 1}
+	o := &object{id: id, ledger: g.ledger, ext: 1, mark: g.trace.number}
 	g.objects[id] = o
 	g.ledger.objects.Add(1)
 	g.last = max(g.last, id)
@@ -340,7 +340,9 @@ func (g *graph) recovered() error {
 		o.ext--
 	}
 	g.suspects = 1
-	g.settleLocked()
+	g.mu.Unlock()
+	g.settle()
+	g.mu.Lock()
 	var waking []interface{ loaded() }
 	var err error
 	for _, o := range g.objects {

@@ -24,6 +24,7 @@ type object struct {
 	// The rest is guarded by graph.mu.
 
 	name  string          // "" = none
+	mark  uint32          // the trace that has reached it
 	ext   int             // references from outside: sessions, the name, offers, pins
 	in    map[*object]int // containers that mention it, and how often
 	out   map[*object]int // what it mentions, and how often
@@ -52,6 +53,8 @@ type graph struct {
 	pins     map[*object]struct{} // of snapshots; not objects that anybody can name
 	suspects int                  // objects that may be garbage
 	timer    *time.Timer          // settles them; nil if there are none
+	urgent   bool                 // they are many, and the timer has been set to now
+	trace    trace
 
 	ledger  *ledger
 	freeing []*object // what is freed while a snapshot for the journal is made; nil if there is none
@@ -154,6 +157,7 @@ func (g *graph) named(name string, k Kind, typ string, create bool, params []uin
 		return nil, fmt.Errorf("%w: %q is a %v that was made with %v, not with %v", ErrType, name, k, o.params, params)
 	}
 	o.ext++
+	g.reachLocked(o)
 	return o, nil
 }
 
@@ -182,6 +186,7 @@ func (g *graph) hold(o *object) bool {
 		return false
 	}
 	o.ext++
+	g.reachLocked(o)
 	return true
 }
 
@@ -208,6 +213,7 @@ func (g *graph) offer(o *object, from *Session) (Token, bool) {
 		return token, false
 	}
 	o.ext++
+	g.reachLocked(o)
 	g.offers[token] = offer{o, from}
 	return token, true
 }
@@ -255,6 +261,7 @@ func (g *graph) linkLocked(from, to *object, n int) {
 	}
 	from.out[to] += n
 	to.in[from] += n
+	g.reachLocked(to)
 }
 
 // unlink is the opposite of link.
@@ -291,6 +298,7 @@ func (g *graph) pin(from *object) *object {
 		g.linkLocked(p, o, n)
 	}
 	g.pins[p] = struct{}{}
+	g.reachLocked(p)
 	return p
 }
 
@@ -365,64 +373,19 @@ func unreachable(o *object) (garbage map[*object]struct{}, certain bool) {
 // suspectLocked counts an object that may be garbage, and sees to it that this is settled.
 func (g *graph) suspectLocked() {
 	g.suspects++
-	if g.suspects > max(suspectLimit, len(g.objects)/4) {
-		g.settleLocked()
-		return
-	}
+	many := g.suspects > max(suspectLimit, len(g.objects)/4)
 	if g.timer == nil {
-		g.timer = time.AfterFunc(suspectTime, func() {
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			g.settleLocked()
-		})
+		g.timer = time.AfterFunc(suspectTime, g.settle)
 	}
-}
-
-// settleLocked frees everything that nothing outside reaches, if there is a suspicion that there is any.
-func (g *graph) settleLocked() {
-	if g.timer != nil {
-		g.timer.Stop()
-		g.timer = nil
+	if many && !g.urgent {
+		g.urgent = true
+		g.timer.Reset(0)
 	}
-	if g.suspects == 0 {
-		return
-	}
-	g.suspects = 0
-	reached := make(map[*object]struct{}, len(g.objects))
-	var open []*object
-	reach := func(o *object) {
-		if _, ok := reached[o]; !ok {
-			reached[o] = struct{}{}
-			open = append(open, o)
-		}
-	}
-	for pin := range g.pins {
-		reach(pin)
-	}
-	for _, o := range g.objects {
-		if o.ext > 0 {
-			reach(o)
-		}
-	}
-	for len(open) > 0 {
-		o := open[len(open)-1]
-		open = open[:len(open)-1]
-		for child := range o.out {
-			reach(child)
-		}
-	}
-	garbage := map[*object]struct{}{}
-	for _, o := range g.objects {
-		if _, ok := reached[o]; !ok {
-			garbage[o] = struct{}{}
-		}
-	}
-	g.freeLocked(garbage)
 }
 
 func (g *graph) stats(s *Stats) {
+	g.settle()
 	g.mu.Lock()
-	g.settleLocked()
 	bodies := make([]body, 0, len(g.objects))
 	for _, o := range g.objects {
 		s.Objects[o.kind]++
