@@ -5,12 +5,16 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/go-multiproc/multiproc/manager"
 )
 
 var footprintGroup = group{
@@ -22,7 +26,69 @@ var footprintGroup = group{
 		{what: "private memory of a child that waits", ours: "ready", against: "an empty Go program, executed again", theirs: "empty", unit: "KiB"},
 		{ours: "ready", against: "Python Process, spawn", theirs: "python spawn", unit: "KiB"},
 		{ours: "ready", against: "Python Process, fork", theirs: "python fork", unit: "KiB"},
+		{what: "1,000,000 small entries of a dict: the server's live heap", ours: "dict heap", against: "a Go map of the same", theirs: "map heap", ask: 2, unit: "MB"},
 	},
+}
+
+// liveHeap is what the heap holds after a collection, in bytes.
+func liveHeap() float64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // what the first one finalised
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc)
+}
+
+// dictHeap puts a million entries into a dict of a server in this process, and into a map.
+func dictHeap(ctx context.Context) (figures, error) {
+	const entries = 1_000_000
+	dir, err := os.MkdirTemp("", "bench-heap-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	l, err := net.Listen("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	served := make(chan error, 1)
+	go func() { served <- manager.Serve(l, manager.Options{}) }()
+	m, err := manager.Connect(ctx, "unix", l.Addr().String(), manager.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	d, err := manager.NewDict[string, int](m)
+	if err != nil {
+		return nil, err
+	}
+	before := liveHeap()
+	for first := 0; first < entries; first += 1000 {
+		batch := make(map[string]int, 1000)
+		for i := first; i < first+1000; i++ {
+			batch[strconv.Itoa(i)] = i
+		}
+		if err := d.BatchSet(ctx, batch); err != nil {
+			return nil, err
+		}
+	}
+	found := figures{"dict heap": (liveHeap() - before) / 1e6}
+	if n, err := d.Len(ctx); err != nil || n != entries {
+		return nil, fmt.Errorf("%d entries: %w", n, err)
+	}
+	if err := m.Shutdown(ctx); err != nil {
+		return nil, err
+	}
+	<-served
+	before = liveHeap()
+	plain := map[string]int{}
+	for i := range entries {
+		plain[strconv.Itoa(i)] = i
+	}
+	found["map heap"] = (liveHeap() - before) / 1e6
+	runtime.KeepAlive(plain)
+	return found, nil
 }
 
 // footprintExperiments builds the two programs with which the tests of package process check the same.
@@ -50,6 +116,7 @@ func footprintExperiments(ctx context.Context) (_ []experiment, cleanUp func(), 
 			return figures{"empty": empty, "ready": ready, "more": ready - empty, "768 KiB": 768}, err
 		}},
 		python("footprint.py"),
+		{"heap of a dict", dictHeap},
 	}, cleanUp, nil
 }
 
