@@ -296,36 +296,6 @@ func TestNumberOfWorkers(t *testing.T) {
 	}
 }
 
-// What waits goes by priority, and then by age.
-func TestPriority(t *testing.T) {
-	p := newPool(t, pool.Options{Workers: 1, Prefetch: 1})
-	ctx := within(t)
-	if _, err := pause.Submit(ctx, p, 300*time.Millisecond); err != nil {
-		t.Fatal(err)
-	}
-	priorities := []int{0, 5, -5, 5, 0}
-	fs := make([]*pool.Future[int], len(priorities))
-	for i, priority := range priorities {
-		var err error
-		if fs[i], err = ticket.With(pool.TaskOptions{Priority: priority}).Submit(ctx, p, i); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want := []int{3, 1, 5, 2, 4}
-	for i, f := range fs {
-		if n, err := f.Result(ctx); n != want[i] || err != nil {
-			t.Errorf("the task of priority %d that was submitted as number %d ran as number %d, want %d: %v", priorities[i], i+1, n, want[i], err)
-		}
-	}
-}
-
-var tickets int
-
-var ticket = pool.Register(func(context.Context, int) (int, error) {
-	tickets++
-	return tickets, nil
-})
-
 type guarded struct {
 	mu *sync.Mutex
 	w  io.Writer
