@@ -106,7 +106,10 @@ func (s *stream[In, Out]) launch(ctx context.Context, in iter.Seq[In]) {
 		close(s.done)
 	}()
 	var chunk []In
-	s.reading.Store(true)
+	if !s.read() {
+		returned = true
+		return
+	}
 	for v := range in {
 		s.reading.Store(false)
 		chunk = append(chunk, v)
@@ -121,13 +124,28 @@ func (s *stream[In, Out]) launch(ctx context.Context, in iter.Seq[In]) {
 				chunk = nil
 			}
 		}
-		s.reading.Store(true)
+		if !s.read() {
+			returned = true
+			return
+		}
 	}
 	s.reading.Store(false)
 	if len(chunk) > 0 {
 		s.submit(ctx, chunk)
 	}
 	returned = true
+}
+
+// read says that the input is going to be asked, and reports whether it is to be. Of this and end, which closes quit and then looks at reading, one sees what the other has done: else end would
+// wait for an input that has nothing to give.
+func (s *stream[In, Out]) read() bool {
+	s.reading.Store(true)
+	select {
+	case <-s.quit:
+		return false
+	default:
+		return true
+	}
 }
 
 // submit submits a chunk when there is room for it, and reports whether there is a point in another.
