@@ -18,15 +18,20 @@ type Text struct {
 func (r Row) Text() Text {
 	s := Text{What: r.What, Here: Quantity(r.HereMedian, r.Unit), Beside: r.Beside, There: Quantity(r.ThereMedian, r.Unit), Verdict: r.Verdict}
 	faster := r.Faster > 0 || r.AtMost == 0 && r.Ratio < 0.5
-	than := "faster"
-	if r.Unit != "" && r.Unit != "s" {
-		than = "less"
+	than := func(times float64) string {
+		switch {
+		case r.Unit != "" && r.Unit != "s":
+			return "less"
+		case times < 1:
+			return "as fast"
+		}
+		return "faster"
 	}
 	switch {
 	case r.AtMost > 0:
 		s.Asked = fmt.Sprintf("≤ %.3g ×", r.AtMost)
 	case r.Faster > 0:
-		s.Asked = fmt.Sprintf("≥ %g × %s", r.Faster, than)
+		s.Asked = fmt.Sprintf("≥ %g × %s", r.Faster, than(r.Faster))
 	}
 	switch {
 	case r.Verdict == NotMeasured:
@@ -37,7 +42,7 @@ func (r Row) Text() Text {
 			s.There = "–"
 		}
 	case faster:
-		s.Ratio = fmt.Sprintf("%s × %s", Times(1/r.Ratio), than)
+		s.Ratio = fmt.Sprintf("%s × %s", Times(1/r.Ratio), than(1/r.Ratio))
 		s.Spread = fmt.Sprintf("%s–%s", Times(1/r.Most), Times(1/r.Least))
 	default:
 		s.Ratio = fmt.Sprintf("%s ×", Times(r.Ratio))
