@@ -60,6 +60,10 @@ fuzz: ## every fuzz target for FUZZTIME (30s) each; FUZZPKG=./pipe for one packa
 		done; \
 	done
 
+.PHONY: soak
+soak: ## a minute each of random bytes on the manager's socket and in its rings, and a huge value; SOAK=10m for longer
+	MULTIPROC_SOAK=$(or $(SOAK),1m) go test -count=1 -v -timeout 0 -run 'Garbage|Huge' ./manager
+
 .PHONY: torture
 torture: ## kill processes at random over every kind of object: KILLS=10000 in all, SEED=n to repeat
 	KILLS=$(KILLS) SEED=$(SEED) go test -count=1 -v -timeout 0 ./tests/torture

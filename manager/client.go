@@ -518,7 +518,7 @@ func (c *client) deliver(own *call) (found, others bool, err error) {
 			cl.in = nil
 			cl.free()
 		default:
-			cl.in = append(cl.in[:0], payload...)
+			cl.in = c.stream.takePayload(cl.in, payload)
 			if cl == own {
 				found = true
 			} else {

@@ -1,6 +1,7 @@
 package manager_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -657,7 +659,12 @@ func serverOf(t *testing.T) *process.Process {
 }
 
 func TestServerKilled(t *testing.T) {
-	m, err := manager.Start(manager.Options{})
+	t.Run("rings", func(t *testing.T) { testServerKilled(t, false) })
+	t.Run("socket", func(t *testing.T) { testServerKilled(t, true) })
+}
+
+func testServerKilled(t *testing.T, noRings bool) {
+	m, err := manager.Start(manager.Options{NoRings: noRings})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -968,5 +975,60 @@ func TestLargeValue(t *testing.T) {
 	}
 	if n, err := d.Len(ctx); n != 1 || err != nil {
 		t.Errorf("Len = %d, %v", n, err)
+	}
+}
+
+// A value of 1 GB goes to the server and back, over rings, and with MULTIPROC_SOAK over the socket. Client and server take up to 3 GB each meanwhile: the value, its
+// encoding, and while that arrives a buffer that grows.
+func TestHugeValue(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes gigabytes")
+	}
+	const size = 1 << 30
+	needsMemory(t, 6*size)
+	for _, noRings := range []bool{false, true} {
+		t.Run(fmt.Sprintf("rings %v", !noRings), func(t *testing.T) {
+			if noRings && os.Getenv("MULTIPROC_SOAK") == "" {
+				t.Skip("takes long: set MULTIPROC_SOAK")
+			}
+			debug.FreeOSMemory()
+			defer debug.FreeOSMemory()
+			ctx := testContext(t)
+			o := manager.Options{MaxMessage: size + 1<<20, NoRings: noRings}
+			m := start(t, o)
+			d, err := manager.NewDict[string, []byte](m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			big := make([]byte, size)
+			for i := 0; i < size; i += 4096 {
+				big[i] = byte(i >> 12)
+			}
+			began := time.Now()
+			if err := d.Set(ctx, "big", big); err != nil {
+				t.Fatal(err)
+			}
+			set := time.Since(began)
+			got, _, err := d.Get(ctx, "big")
+			if err != nil || !bytes.Equal(got, big) {
+				t.Fatalf("Get: %d bytes, %v", len(got), err)
+			}
+			t.Logf("set in %v, got in %v", set, time.Since(began)-set)
+		})
+	}
+}
+
+// needsMemory skips the test where less is available.
+func needsMemory(t *testing.T, n uint64) {
+	t.Helper()
+	info, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		t.Skip(err)
+	}
+	for line := range strings.Lines(string(info)) {
+		var kib uint64
+		if k, _ := fmt.Sscanf(line, "MemAvailable: %d", &kib); k == 1 && kib<<10 < n {
+			t.Skipf("needs %d MiB of memory, and %d are available", n>>20, kib>>10)
+		}
 	}
 }

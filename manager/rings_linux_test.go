@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -305,4 +306,79 @@ func leases(t testing.TB, m *manager.Manager) int {
 		t.Fatal(err)
 	}
 	return s.Updating
+}
+
+// A client that asks for much and reads nothing, over rings: its requests are left unread, the server gathers little, and others who
+// are served by the same goroutine do not wait for it.
+func TestSlowReaderOfRings(t *testing.T) {
+	path := serve(t, manager.Options{})
+	m := connect(t, path, manager.Options{})
+	ctx := testContext(t)
+	d, err := manager.OpenDict[string, []byte](m, "d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Set(ctx, "k", make([]byte, 64<<10)); err != nil {
+		t.Fatal(err)
+	}
+	socket, memory := rawRings(t, path)
+	if _, err := socket.Write(framed(encode(t, ringsTaken))); err != nil {
+		t.Fatal(err)
+	}
+	c, err := duplex.New(memory, socket, duplex.Attacher)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write(framed(encode(t, []any{2, 5, "d", 1, "", false}))); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 100)
+	n, _, err := c.Receive(b, true, true)
+	var opened []any
+	if err == nil {
+		err = cbor.Unmarshal(b[4:n], &opened)
+	}
+	if err != nil || len(opened) != 3 {
+		t.Fatal(opened, err)
+	}
+	get := framed(encode(t, []any{3, 33, opened[2], encode(t, "k")}))
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	// As long as there is room now and then, it goes on asking. When the server has taken all that it will take, there is none any more, however
+	// often another client is served meanwhile.
+	sent, rest := 0, get
+	for silence := 0; silence < 1000; silence++ {
+		for {
+			n, err := c.TryWrite(rest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n == 0 {
+				break
+			}
+			silence = 0
+			if rest = rest[n:]; len(rest) == 0 {
+				sent, rest = sent+1, get
+			}
+		}
+		if err := d.Set(ctx, "k2", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 16<<20 {
+		t.Errorf("the server gathered %d MB for a client that reads nothing", grown>>20)
+	}
+	// It catches up as soon as it reads.
+	buf := make([]byte, 1<<20)
+	for got := 0; got < sent*(64<<10); {
+		n, _, err := c.Receive(buf, true, true)
+		if n == 0 || err != nil {
+			t.Fatalf("after %d bytes of the replies: %v", got, err)
+		}
+		got += n
+	}
 }

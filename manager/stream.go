@@ -88,11 +88,40 @@ func (s *stream) makeRoom() []byte {
 	}
 	to := s.buf
 	if grow {
-		to = make([]byte, max(minRead, 2*len(s.buf)))
+		to = make([]byte, s.larger(kept))
 	}
 	s.end = copy(to, s.buf[s.start:s.end])
 	s.start, s.buf = 0, to
 	return s.buf[s.end:]
+}
+
+// larger is the size of the next buffer: twice this one's, but as soon as a quarter of a frame has come, what that frame takes and no more. Its
+// length was checked by frame.
+func (s *stream) larger(kept int) int {
+	double := max(minRead, 2*len(s.buf))
+	if kept < keepSize {
+		return double
+	}
+	frame := frameHeader + int(binary.BigEndian.Uint32(s.buf[s.start:]))
+	if frame > len(s.buf) && kept >= frame/4 {
+		return frame
+	}
+	return double
+}
+
+// takePayload makes the payload that frame has just returned the caller's. Small ones are copied to into; a large one takes the buffer along.
+func (s *stream) takePayload(into, payload []byte) []byte {
+	if len(payload) <= keepSize {
+		return append(into[:0], payload...)
+	}
+	rest := s.buf[s.start:s.end]
+	s.buf = nil
+	s.start, s.end, s.filledUp = 0, 0, false
+	if len(rest) > 0 {
+		s.buf = make([]byte, max(readSize, len(rest)))
+		s.end = copy(s.buf, rest)
+	}
+	return payload
 }
 
 // fill receives something and blocks until it has. With spin it tries for a few microseconds before it parks, where that promises
