@@ -332,6 +332,9 @@ func TestExploreQueue(t *testing.T) {
 		long             bool
 		actors           actors
 	}{
+		{"large messages, from full", 2, false, 0, 0, 0, false, actors{producer(two, 3, 1, false), consumer(two, 3, true)}},
+		{"large messages, two producers", 0, false, 0, 0, 0, true, actors{producer(one, 1, 1, false), producer(one, 2, 1, false), consumer(one, 2, false)}},
+		{"large messages, the consumer dies, or not", 1, false, 1, 0, 0, false, actors{immortal(producer(two, 2, 1, true)), consumer(two, 2, true)}},
 		{"from empty", 0, false, 0, 1, 0, false, actors{producer(two, 1, 1, false), consumer(two, 1, true)}},
 		{"from full", 2, false, 0, 0, 0, false, actors{producer(two, 3, 1, false), consumer(two, 3, true)}},
 		{"capacity 1", 0, false, 0, 0, 0, false, actors{producer(one, 1, 2, false), consumer(one, 2, true)}},
@@ -350,6 +353,10 @@ func TestExploreQueue(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.long && testing.Short() {
 				t.Skip("takes long")
+			}
+			if strings.HasPrefix(tt.name, "large") {
+				defer func(was int) { copied = was }(copied)
+				copied = 0
 			}
 			m := queueModel(tt.name, two, tt.actors...)
 			m.Init = holding(two, tt.held, tt.closed)

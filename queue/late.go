@@ -12,20 +12,21 @@ import (
 type late struct {
 	q   *core
 	ctx context.Context
+	n   int    // bytes of the message that is to be put
 	b   []byte // the message; of a get, where it goes
 
 	room []byte // for b
 
 	// The methods, made into functions once.
-	put, get func() (bool, error)
-	ready    func() bool
+	put, get, look func() (bool, error)
+	ready          func() bool
 }
 
 func newLate(ctx context.Context, q *core) *late {
 	l := q.spare.Swap(nil)
 	if l == nil {
 		l = &late{q: q}
-		l.put, l.get, l.ready = l.tryPut, l.tryGet, l.roomFor
+		l.put, l.get, l.look, l.ready = l.tryPut, l.tryGet, l.lookForRoom, l.roomFor
 	}
 	l.ctx = ctx
 	return l
@@ -41,7 +42,9 @@ func (l *late) free() {
 
 func (l *late) tryPut() (bool, error) { return l.q.putNow(l.ctx, l.b) }
 
-func (l *late) roomFor() bool { return l.q.r.RoomFor(len(l.b)) }
+func (l *late) lookForRoom() (bool, error) { return l.roomFor(), nil }
+
+func (l *late) roomFor() bool { return l.q.r.RoomFor(l.n) }
 
 func (l *late) tryGet() (bool, error) {
 	if !l.q.r.Peek() {
@@ -54,14 +57,32 @@ func (l *late) tryGet() (bool, error) {
 	return ok, err
 }
 
-// putLate is put when there was no room. It copies b for the compiler, which so keeps that
-// of those who need not wait off the heap.
+// copied is up to how many bytes a message that has to wait is copied.
+var copied = 4 << 10
+
+// putLate is put when there was no room.
+//
+// What waits cannot refer to b: the compiler would have the messages of those who need not
+// wait on the heap as well. A small one is copied, and put by whoever waits first when there
+// is room. For a large one, that would take as long as to put it: it waits for the
+// room alone, and once more if somebody else was faster.
 func (q *core) putLate(ctx context.Context, b []byte) error {
 	l := newLate(ctx, q)
 	defer l.free()
-	l.room = append(l.room[:0], b...)
-	l.b = l.room
-	return q.awaitReadyRoom(ctx, l.put, l.ready)
+	l.n = len(b)
+	if len(b) <= copied {
+		l.room = append(l.room[:0], b...)
+		l.b = l.room
+		return q.awaitReadyRoom(ctx, l.put, l.ready)
+	}
+	for {
+		if err := q.awaitReadyRoom(ctx, l.look, l.ready); err != nil {
+			return err
+		}
+		if ok, err := q.putNow(ctx, b); ok || err != nil {
+			return err
+		}
+	}
 }
 
 // getLate is get when there was no message. It takes it elsewhere first, for the same reason.
@@ -78,8 +99,8 @@ func (q *core) getLate(ctx context.Context, dst []byte) ([]byte, error) {
 	switch {
 	case err != nil:
 		return nil, explain(err)
-	case dst == nil:
-		return l.b, nil
+	case dst == nil || len(l.b) > cap(l.room):
+		return l.b, nil // memory of its own
 	}
 	return append(dst[:0], l.b...), nil
 }

@@ -95,10 +95,7 @@ func (w *Writer) claim(words uint64) (at uint64, o Outcome, err error) {
 		return 0, Shut, nil
 	}
 	at = w.t.pos() & r.mask
-	pad := uint64(0)
-	if rest := r.words - at; rest < words {
-		pad = rest
-	}
+	pad := r.padFor(at, words)
 	seen := Place(r.headSeen.Load())
 	if !r.fits(seen, w.t, pad+words) {
 		h := Place(r.head.Load()).plain()
@@ -121,6 +118,14 @@ func (w *Writer) claim(words uint64) (at uint64, o Outcome, err error) {
 	return at, Done, nil
 }
 
+// padFor is how many words are left out so that as many stand together.
+func (r *Ring) padFor(at, words uint64) uint64 {
+	if rest := r.words - at; rest < words {
+		return rest
+	}
+	return 0
+}
+
 // Large says that a message of n bytes is about to wait for room. Producers with
 // small messages wait for something else than it: what is room for one of them is
 // not for it. So once it has waited, each of them has to be told.
@@ -133,18 +138,24 @@ func (r *Ring) Large(n int) {
 // Mixed reports whether a large message has waited.
 func (r *Ring) Mixed() bool { return r.large.Load() != 0 }
 
-// RoomFor reports whether a message of n bytes may fit now, or never will again,
-// without the lock.
+// RoomFor reports whether a message of n bytes fits now, or never will again, without the
+// lock: by the time that its caller has that, it may be different.
 func (r *Ring) RoomFor(n int) bool {
 	t, h := Place(r.tail.Load()), Place(r.head.Load())
+	for again := Place(r.tail.Load()); again != t; again = Place(r.tail.Load()) {
+		t, h = again, Place(r.head.Load())
+	}
 	if t.flag() {
 		return true
 	}
+	words := r.wordsFor(uint64(n), false)
 	if uint64(n) > r.most {
-		_, _, ok := r.over.place(r.overHead.Load(), r.overTail.Load(), uint64(n))
-		return ok && r.fits(h, t, bigWords)
+		if _, _, ok := r.over.place(r.overHead.Load(), r.overTail.Load(), uint64(n)); !ok {
+			return false
+		}
+		words = bigWords
 	}
-	return r.fits(h, t, r.wordsFor(uint64(n), false))
+	return r.fits(h, t, r.padFor(t.pos()&r.mask, words)+words)
 }
 
 // fits reports whether so many words more fit behind t.
