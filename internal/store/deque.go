@@ -39,6 +39,25 @@ func (d *deque[T]) popFront() T {
 	return v
 }
 
+// insert puts one before the one at i. It moves those behind it.
+func (d *deque[T]) insert(i int, v T) {
+	d.pushBack(v)
+	for j := d.n - 1; j > i; j-- {
+		*d.at(j) = *d.at(j - 1)
+	}
+	*d.at(i) = v
+}
+
+// remove takes the one at i out. It moves those before it.
+func (d *deque[T]) remove(i int) T {
+	v := *d.at(i)
+	for ; i > 0; i-- {
+		*d.at(i) = *d.at(i - 1)
+	}
+	d.popFront()
+	return v
+}
+
 func (d *deque[T]) grow() {
 	if d.n == len(d.ring) {
 		d.resize(max(8, 2*d.n))

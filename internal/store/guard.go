@@ -14,10 +14,15 @@ import (
 //
 // A body that has one implements kept, and tells it in place which object it belongs to.
 type guard struct {
-	mu    sync.RWMutex
+	mu sync.RWMutex
+	drafting
+}
+
+// A drafting is what was noted under one hold of a lock. In a body that is not kept it stays empty.
+type drafting struct {
 	self  *object
 	body  kept
-	draft *journal.Writer // what was noted under this hold; nil if nothing
+	draft *journal.Writer // nil if nothing was noted
 }
 
 // An effect is what a change does to a body, as it stands in the journal. The numbers are never reassigned; each
@@ -48,19 +53,34 @@ type kept interface {
 	replay(e effect, r *replayer) error
 }
 
-func (g *guard) place(self *object, body kept) { g.self, g.body = self, body }
+func (n *drafting) place(self *object, body kept) { n.self, n.body = self, body }
 
 // note notes an effect; what it is about, the caller writes.
-func (g *guard) note(e effect) *journal.Writer {
-	if g.self.ledger.journal == nil {
+func (n *drafting) note(e effect) *journal.Writer {
+	if n.self.ledger.journal == nil {
 		return nil
 	}
-	if g.draft == nil {
-		g.draft = drafts.Get().(*journal.Writer)
-		g.draft.Uint(uint64(g.self.id))
+	if n.draft == nil {
+		n.draft = drafts.Get().(*journal.Writer)
+		n.draft.Uint(uint64(n.self.id))
 	}
-	g.draft.Uint(uint64(e))
-	return g.draft
+	n.draft.Uint(uint64(e))
+	return n.draft
+}
+
+// commit makes what was noted a record. The lock is held still.
+func (n *drafting) commit() {
+	if n.draft != nil {
+		w := n.self.ledger.journal.Begin()
+		w.Raw(n.draft)
+		w.End()
+		n.draft.Reset()
+		drafts.Put(n.draft)
+		n.draft = nil
+	}
+	if n.self != nil {
+		n.self.weigh(n.body)
+	}
 }
 
 var drafts = sync.Pool{New: func() any { return new(journal.Writer) }}
@@ -95,15 +115,7 @@ func (g *guard) Lock() { g.mu.Lock() }
 
 // Unlock makes what was noted a record.
 func (g *guard) Unlock() {
-	if g.draft != nil {
-		w := g.self.ledger.journal.Begin()
-		w.Raw(g.draft)
-		w.End()
-		g.draft.Reset()
-		drafts.Put(g.draft)
-		g.draft = nil
-	}
-	g.self.weigh(g.body)
+	g.commit()
 	g.mu.Unlock()
 }
 

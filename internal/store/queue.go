@@ -18,11 +18,13 @@ type Queue struct {
 	deadID    ID      // from the journal
 
 	hall
+	seq     uint64 // of the newest message
 	items   deque[qitem]
 	again   deque[qitem] // those that came back, which are first
 	bytes   int64        // of both
 	shut    bool
 	inHand  uint64              // leased
+	leased  map[uint64]qitem    // those, by number
 	fresh   uint64              // taken by sessions that waited, and perhaps did not get it
 	owed    map[*Session]uint64 // taken, and not said to be done with
 	lost    uint64              // likewise, by sessions that are gone
@@ -32,6 +34,7 @@ type Queue struct {
 }
 
 type qitem struct {
+	seq        uint64 // its number in the queue
 	data       string
 	refs       *mentions
 	deliveries uint64
@@ -47,6 +50,7 @@ func newQueue(params []uint64) (body, error) {
 
 func (q *Queue) place(self *object, g *graph) {
 	q.self, q.graph = self, g
+	q.drafting.place(self, q)
 	if q.maxLeases == 0 {
 		return
 	}
@@ -157,6 +161,14 @@ func (q *Queue) add(it qitem) {
 
 func (q *Queue) push(it qitem) {
 	q.graph.link(q.self, it.refs)
+	q.admit(it)
+}
+
+// admit adds a message of which the references count already.
+func (q *Queue) admit(it qitem) {
+	q.seq++
+	it.seq = q.seq
+	q.notePut(it)
 	q.bytes += int64(len(it.data))
 	q.items.pushBack(it)
 }
@@ -257,6 +269,9 @@ func (q *Queue) hand(w *Wait) error {
 		it := q.head()
 		v, err := s.value(it.data, it.refs)
 		if err != nil { // the session has ended
+			for _, it := range w.items {
+				q.notePut(it)
+			}
 			q.putBack(w.items)
 			w.items = nil
 			return err
@@ -264,13 +279,21 @@ func (q *Queue) hand(w *Wait) error {
 		w.Values = append(w.Values, v)
 		size += len(v.Data)
 		w.items = append(w.items, q.pop())
+		if !w.lease { // one that is leased stays, in the journal, until it is dealt with
+			q.noteRemove(w.items[len(w.items)-1])
+		}
 	}
 	w.state, w.Flag = stateHolding, w.waited
 	if w.lease {
 		it := &w.items[0]
 		it.deliveries++
+		q.noteDelivered(*it)
 		w.Value, w.N = w.Values[0], it.deliveries
 		q.inHand++
+		if q.leased == nil {
+			q.leased = map[uint64]qitem{}
+		}
+		q.leased[it.seq] = *it
 		return nil
 	}
 	q.owed[s] += uint64(len(w.items))
@@ -303,8 +326,7 @@ func (q *Queue) pump() {
 		case q.putters.n > 0 && !q.shut && q.room() > 0:
 			w := q.putters.pop()
 			w.disclaim()
-			q.bytes += int64(len(w.items[0].data))
-			q.items.pushBack(w.items[0])
+			q.admit(w.items[0])
 			q.wake(w, nil)
 			continue
 		}
@@ -351,6 +373,8 @@ func (q *Queue) Ack(s *Session, id uint64) error {
 	}
 	w.disclaim()
 	q.inHand--
+	delete(q.leased, w.items[0].seq)
+	q.noteRemove(w.items[0])
 	q.graph.unlink(q.self, w.items[0].refs)
 	q.pump()
 	return nil
@@ -381,8 +405,10 @@ func (q *Queue) leaseOf(s *Session, id uint64) (*Wait, error) {
 func (q *Queue) returnLease(w *Wait) {
 	it := w.items[0]
 	q.inHand--
+	delete(q.leased, it.seq)
 	if q.dead != nil && it.deliveries >= q.maxLeases {
 		q.dead.body.(*Queue).bury(it)
+		q.noteRemove(it)
 		q.graph.unlink(q.self, it.refs)
 	} else {
 		q.bytes += int64(len(it.data))
@@ -398,6 +424,7 @@ func (q *Queue) bury(it qitem) {
 	defer q.unlock()
 	for q.room() == 0 && q.lenLocked() > 0 {
 		old := q.pop()
+		q.noteRemove(old)
 		q.graph.unlink(q.self, old.refs)
 	}
 	q.add(qitem{data: it.data, refs: it.refs})
@@ -445,7 +472,9 @@ func (q *Queue) Drop() int {
 	defer q.unlock()
 	n := q.lenLocked()
 	for range n {
-		q.graph.unlink(q.self, q.pop().refs)
+		it := q.pop()
+		q.noteRemove(it)
+		q.graph.unlink(q.self, it.refs)
 	}
 	q.pump()
 	return n
@@ -456,6 +485,7 @@ func (q *Queue) Shutdown() {
 	q.lock()
 	defer q.unlock()
 	q.shut = true
+	q.note(effectQueueShut)
 	q.pump()
 }
 
@@ -481,6 +511,9 @@ func (q *Queue) undo(w *Wait) {
 	}
 	if w.waited {
 		q.fresh--
+	}
+	for _, it := range w.items {
+		q.notePut(it)
 	}
 	q.putBack(w.items)
 	q.pump()
@@ -528,7 +561,9 @@ func (q *Queue) abort(w *Wait) {
 	case w.lease: // it was not delivered
 		w.disclaim()
 		w.items[0].deliveries--
+		q.noteDelivered(w.items[0])
 		q.inHand--
+		delete(q.leased, w.items[0].seq)
 		q.putBack(w.items)
 		q.pump()
 	default:

@@ -73,8 +73,9 @@ type claimed interface {
 
 // A hall is the lock of a body on which sessions wait. Those whose waits have come to their end are told when it is released.
 type hall struct {
-	mu    sync.Mutex
-	woken []*Wait
+	mu       sync.Mutex
+	woken    []*Wait
+	drafting // what is noted becomes a record before anybody is told
 }
 
 func (h *hall) lock() { h.mu.Lock() }
@@ -82,6 +83,7 @@ func (h *hall) lock() { h.mu.Lock() }
 func (h *hall) unlock() {
 	woken := h.woken
 	h.woken = nil
+	h.commit()
 	h.mu.Unlock()
 	for _, w := range woken {
 		w.Done(w)
