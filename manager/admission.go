@@ -122,6 +122,7 @@ var manners = [len(operations)]manner{
 	opBarrierWait:         reads,
 	opBarrierAbort:        reads,
 	opBarrierReset:        reads,
+	opOwnCall:             reads,
 	opBarrierState:        reads,
 
 	opArrayLen:      reads,

@@ -75,6 +75,9 @@ func (r *request) create(context.Context) error {
 	if kind > 255 {
 		return fmt.Errorf("%w: there are no objects of kind %d", store.ErrInvalid, kind)
 	}
+	if err := checkOwn(kind, layout); err != nil {
+		return err
+	}
 	id, err := r.store.Create(store.Kind(kind), layout, params...)
 	if err != nil {
 		return err
@@ -103,6 +106,9 @@ func (r *request) open(context.Context) error {
 	}
 	if kind > 255 {
 		return fmt.Errorf("%w: there are no objects of kind %d", store.ErrInvalid, kind)
+	}
+	if err := checkOwn(kind, layout); err != nil {
+		return err
 	}
 	id, err := r.store.Open(name, store.Kind(kind), layout, create, params...)
 	if err != nil {

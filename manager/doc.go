@@ -1,5 +1,5 @@
-// Package manager shares dicts and lists between processes: a server process holds them, and every process that has a
-// handle reads and changes them in place, as with Python's multiprocessing.Manager.
+// Package manager shares containers, queues, locks and objects of one's own types between processes: a server process holds them, and every process
+// that has a handle uses them in place, as with Python's multiprocessing.Manager.
 //
 // # Trust
 //
@@ -15,7 +15,8 @@
 // # Death
 //
 // When a client process dies, however it does, its handles are released, its waiting calls end, and a key that it was
-// updating is free again, with its old value. When the server dies, every call, those under
+// updating is free again, with its old value. So it is, at once, with all else that it had: a lock is abandoned, and the next one gets psync.ErrOwnerDied and may recover it; permits
+// come back; messages that it had leased are delivered again, and none is swallowed that it waited for; a barrier that it took part in breaks; methods that it called in the server have their ctx ended. When the server dies, every call, those under
 // way included, fails at once with an error that is ErrDown and says how it died. A server that is stopped but not dead is silent: calls wait, as
 // long as their ctx says. A server that Start started ends with the process that started it, also when that is killed.
 //

@@ -69,6 +69,8 @@ const (
 	codeBroken    = 19
 	codeShut      = 20
 	codeNotTaken  = 21
+
+	codeUnregistered = 22
 )
 
 // A failure is an error as it travels: a code that programs act on, and words for people.
@@ -119,6 +121,7 @@ var sentinels = []struct {
 	{codeNotTaken, queue.ErrNotTaken},
 	{codeLease, queue.ErrLeaseEnded},
 	{codeCancelled, errCancelled},
+	{codeUnregistered, ErrNotRegistered},
 }
 
 // errCancelled is in the error of a call that the server was told to give up.

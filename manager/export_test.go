@@ -139,3 +139,16 @@ func (s WatchedServer) Run() error { return s.sv.run() }
 
 // Waiting is how many calls wait for other clients, other than for keys.
 func (s WatchedServer) Waiting() int { return s.sv.store.Stats().Waiting }
+
+// ForgetType has this program not have a type.
+func ForgetType(name string) (restore func()) {
+	ownTypes.Lock()
+	defer ownTypes.Unlock()
+	o := ownTypes.byName[name]
+	delete(ownTypes.byName, name)
+	return func() {
+		ownTypes.Lock()
+		defer ownTypes.Unlock()
+		ownTypes.byName[name] = o
+	}
+}

@@ -189,4 +189,5 @@ var operations = [...]struct {
 	opArrayFill:     {do: (*request).arrayFill, args: 2},
 
 	// Own types.
+	opOwnCall: {do: (*request).ownCall, args: 3},
 }

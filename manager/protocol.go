@@ -197,6 +197,7 @@ const (
 	opArrayFill     = 396
 
 	// Own types: 416 to 447.
+	opOwnCall = 416
 )
 
 // pageSize is how many bytes of entries one page of a container has, unless a single entry is larger.

@@ -33,7 +33,8 @@ type server struct {
 	stop     func(why string)
 
 	mu        sync.Mutex
-	why       string // it stops
+	own       *client // to itself: see self
+	why       string  // it stops
 	sessions  map[*session]struct{}
 	strangers []*session     // those who have not introduced themselves, the oldest first
 	entered   int            // those who have
@@ -104,6 +105,7 @@ func (sv *server) run() error {
 	}
 	farewells.Wait()
 	sv.work.Wait()
+	sv.dropSelf()
 	err = errors.Join(err, sv.store.Close())
 	sv.release()
 	return err

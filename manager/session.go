@@ -69,6 +69,7 @@ func (s *session) serve() {
 		s.stream.conn.SetDeadline(time.Time{})
 		s.mu.Lock()
 		s.store = s.server.store.NewSession()
+		s.store.Limit(s.server.options.maxWaiting(), s.server.options.maxBuffered())
 		s.mu.Unlock()
 		select {
 		case <-s.server.stopping: // its farewell may have come too early for us

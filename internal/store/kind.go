@@ -58,7 +58,7 @@ var kinds = [...]struct {
 
 	KindArray: {"array", newArray},
 
-	KindOwn: {name: "own type"},
+	KindOwn: {"own type", newOwn},
 }
 
 // String returns "dict", "list", ….

@@ -120,7 +120,7 @@ func (q *Queue) Put(s *Session, w *Wait, v Value) error {
 		q.add(qitem{data: v.Data, refs: m})
 		return nil
 	}
-	w.items = []qitem{{data: v.Data, refs: m}}
+	w.items, w.Size = []qitem{{data: v.Data, refs: m}}, len(v.Data)
 	if err := s.park(w, q, &q.putters); err != ErrParked {
 		return err
 	}

@@ -15,12 +15,16 @@ const MaxName = 255
 type Session struct {
 	store *Store
 
-	mu        sync.Mutex
-	ended     bool
-	held      map[ID]*holding
-	leases    map[uint64]*lease
-	claims    map[uint64]*Wait // what it waits for, and has been granted; nil until there is something
-	leaving   bool             // it ends in good order
+	mu      sync.Mutex
+	ended   bool
+	held    map[ID]*holding
+	leases  map[uint64]*lease
+	claims  map[uint64]*Wait // what it waits for, and has been granted; nil until there is something
+	leaving bool             // it ends in good order
+
+	waits, waitBytes       int // calls that wait, other than for keys
+	maxWaits, maxWaitBytes int
+
 	snapshots map[uint64]*Snapshot
 	watches   map[uint64]*Watch
 	offers    map[Token]struct{}

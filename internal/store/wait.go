@@ -19,6 +19,12 @@ type Wait struct {
 	// is held; it must not block. It is not called if the session ends first.
 	Done func(*Wait)
 
+	// Size is how many bytes of the front end's wait with it. Put sets it.
+	Size int
+
+	// Stop has what the operation has begun in the front end come to its end; of a call of an Own only.
+	Stop func()
+
 	// What came of it. Each operation says which of these it sets.
 	Value  Value
 	Values []Value
@@ -111,7 +117,7 @@ func (l *waitList) push(w *Wait) {
 	}
 	l.last = w
 	l.n++
-	w.session.store.waiting.Add(1)
+	w.session.count(1, w.Size)
 }
 
 func (l *waitList) pop() *Wait {
@@ -139,12 +145,31 @@ func (w *Wait) unlist() {
 		w.next.prev = w.prev
 	}
 	l.n--
-	w.session.store.waiting.Add(-1)
+	w.session.count(-1, -w.Size)
 	w.list, w.prev, w.next = nil, nil, nil
 }
 
+// count counts calls that wait.
+func (s *Session) count(n, bytes int) {
+	s.store.waiting.Add(int64(n))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waits += n
+	s.waitBytes += bytes
+}
+
+// Limit bounds how many calls of the session wait at a time, and how many bytes of messages they bring; 0 is no limit.
+func (s *Session) Limit(waits, bytes int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.maxWaits, s.maxWaitBytes = waits, bytes
+}
+
 // claim notes that w waits for, or holds, a part of on, whose lock is held. The session must hold a reference to that.
-func (s *Session) claim(w *Wait, on claimed) error {
+func (s *Session) claim(w *Wait, on claimed) error { return s.claimFor(w, on, false) }
+
+// claimFor is claim; waits says that w is going to wait, which is limited.
+func (s *Session) claimFor(w *Wait, on claimed, waits bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
@@ -158,6 +183,10 @@ func (s *Session) claim(w *Wait, on claimed) error {
 		return fmt.Errorf("%w: %d is in use", ErrInvalid, w.ID)
 	case len(s.claims) >= maxClaims:
 		return fmt.Errorf("%w: a client can wait for and hold %d things at a time", ErrOverload, maxClaims)
+	case waits && s.maxWaits > 0 && s.waits >= s.maxWaits:
+		return fmt.Errorf("%w: %d calls of this client are waiting already, which is all that it may have", ErrOverload, s.waits)
+	case waits && s.maxWaitBytes > 0 && s.waitBytes+w.Size > s.maxWaitBytes:
+		return fmt.Errorf("%w: the calls of this client that are waiting already have so many bytes that this one would exceed the limit of %d", ErrOverload, s.maxWaitBytes)
 	}
 	if s.claims == nil {
 		s.claims = map[uint64]*Wait{}
@@ -202,7 +231,7 @@ func (w *Wait) transfer(to claimed) bool {
 
 // park has w wait in a list of on, whose lock is held.
 func (s *Session) park(w *Wait, on claimed, l *waitList) error {
-	if err := s.claim(w, on); err != nil {
+	if err := s.claimFor(w, on, true); err != nil {
 		return err
 	}
 	w.state, w.waited = stateWaiting, true

@@ -1,0 +1,85 @@
+package registered
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+)
+
+// A Sentinels knows errors that programs compare with, so that they are found again in an error that has come from another
+// process: by their text, and their place among those with the same text.
+type Sentinels struct {
+	mu    sync.Mutex
+	byKey map[string]error
+	all   []sentinel
+}
+
+type sentinel struct {
+	key string
+	err error
+}
+
+// Errors are those that all packages share. The standard library's are known from the start.
+var Errors = func() *Sentinels {
+	s := &Sentinels{byKey: map[string]error{}}
+	s.Add(context.Canceled, context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, fs.ErrInvalid, fs.ErrPermission, fs.ErrExist,
+		fs.ErrNotExist, fs.ErrClosed, os.ErrDeadlineExceeded, os.ErrProcessDone, errors.ErrUnsupported)
+	return s
+}()
+
+// Add makes errors known that are not.
+func (s *Sentinels) Add(errs ...error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, err := range errs {
+		if slices.ContainsFunc(s.all, func(k sentinel) bool { return k.err == err }) {
+			continue // another package has brought it
+		}
+		for k := 1; ; k++ {
+			key := fmt.Sprintf("%d %s", k, err.Error())
+			if _, ok := s.byKey[key]; !ok {
+				s.byKey[key] = err
+				s.all = append(s.all, sentinel{key, err})
+				break
+			}
+		}
+	}
+}
+
+// Keys says which errors err is, in words that Find understands in another process, and which error of the system.
+func (s *Sentinels) Keys(err error) (keys []string, errno []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range s.all {
+		if errors.Is(err, k.err) {
+			keys = append(keys, k.key)
+		}
+	}
+	var e syscall.Errno
+	if errors.As(err, &e) {
+		errno = binary.AppendUvarint(nil, uint64(e))
+	}
+	return keys, errno
+}
+
+// Find returns the errors that Keys has described, as far as they are known here.
+func (s *Sentinels) Find(keys []string, errno []byte) (errs []error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, key := range keys {
+		if err, ok := s.byKey[key]; ok {
+			errs = append(errs, err)
+		}
+	}
+	if e, n := binary.Uvarint(errno); n > 0 {
+		errs = append(errs, syscall.Errno(e))
+	}
+	return errs
+}
