@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -97,21 +98,68 @@ func (t ticks) busy() float64 {
 	return 1 - t.idle/t.all
 }
 
-// use is the CPU time that the machine has spent, and of it what this process and those children that it has waited for have had.
+// use is the CPU time that the machine has spent, and of it what this process and its descendants have had, living and dead.
 type use struct {
 	machine ticks
-	ours    time.Duration
+	ours    float64 // ticks
 }
 
 func cpuUse() use {
-	u := use{machine: cpuTimes()}
-	for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
-		var r unix.Rusage
-		if unix.Getrusage(who, &r) == nil {
-			u.ours += time.Duration(r.Utime.Nano() + r.Stime.Nano())
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	var all []processTicks
+	for _, name := range stats {
+		if b, err := os.ReadFile(name); err == nil { // else it has ended
+			if p, ok := parseProcess(string(b)); ok {
+				all = append(all, p)
+			}
 		}
 	}
-	return u
+	return use{cpuTimes(), familyTicks(all, os.Getpid())}
+}
+
+// processTicks is the CPU time of a process, and of those of its children that it has waited for.
+type processTicks struct {
+	pid, parent int
+	ticks       float64
+}
+
+// parseProcess reads /proc/PID/stat: pid (name) state ppid …, and as the 14th to 17th utime stime cutime cstime. A name may have blanks and brackets in it.
+func parseProcess(stat string) (p processTicks, ok bool) {
+	pid, _, _ := strings.Cut(stat, " ")
+	end := strings.LastIndexByte(stat, ')')
+	if end < 0 {
+		return p, false
+	}
+	fields := strings.Fields(stat[end+1:]) // from the third on
+	if len(fields) < 15 {
+		return p, false
+	}
+	p.pid, _ = strconv.Atoi(pid)
+	p.parent, _ = strconv.Atoi(fields[1])
+	for _, f := range fields[11:15] {
+		n, _ := strconv.ParseFloat(f, 64)
+		p.ticks += n
+	}
+	return p, p.pid > 0
+}
+
+// familyTicks adds what a process and its descendants have had.
+func familyTicks(all []processTicks, root int) (sum float64) {
+	family := map[int]bool{root: true}
+	for grown := true; grown; {
+		grown = false
+		for _, p := range all {
+			if family[p.parent] && !family[p.pid] {
+				family[p.pid], grown = true, true
+			}
+		}
+	}
+	for _, p := range all {
+		if family[p.pid] {
+			sum += p.ticks
+		}
+	}
+	return sum
 }
 
 // others is the share of the machine's CPU time since before that neither was idle nor ours nor stolen.
@@ -120,9 +168,7 @@ func (u use) others(before use) float64 {
 	if d.all <= 0 {
 		return 0
 	}
-	const tick = 10 * time.Millisecond // USER_HZ is 100 on all that Go runs on
-	ours := float64(u.ours-before.ours) / float64(tick)
-	return max(0, (d.all-d.idle-d.stolen-ours)/d.all)
+	return max(0, (d.all-d.idle-d.stolen-(u.ours-before.ours))/d.all)
 }
 
 func (t ticks) stolenShare() float64 {

@@ -159,9 +159,38 @@ func TestCPUTimes(t *testing.T) {
 		t.Errorf("busy %v, stolen %v, want 0.5, 0.125", d.busy(), d.stolenShare())
 	}
 	mine := use{parseTicks("cpu  0 0 0 1000 0 0 0 0\n"), 0}
-	later := use{parseTicks("cpu  100 0 50 1840 0 0 0 10\n"), time.Second}
+	later := use{parseTicks("cpu  100 0 50 1840 0 0 0 10\n"), 100}
 	if got := later.others(mine); got != 0.05 {
 		t.Errorf("others had %v of the CPU time, want 0.05", got) // 150 ticks of 1000, of which 100 were ours
+	}
+}
+
+func TestFamilyTicks(t *testing.T) {
+	var all []processTicks
+	for _, stat := range []string{
+		"1 (init) S 0 1 1 0 -1 4194560 1 2 3 4 1000 1000 1000 1000 20 0\n",
+		"10 (bench) R 1 10 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0\n",
+		"12 (grand ) child) S 11 10 1 0 -1 4194560 1 2 3 4 100 0 0 0 20 0\n",
+		"11 (child) S 10 10 1 0 -1 4194560 1 2 3 4 20 30 0 0 20 0\n",
+		"13 (neighbour) R 1 13 1 0 -1 4194560 1 2 3 4 500 0 0 0 20 0\n",
+	} {
+		p, ok := parseProcess(stat)
+		if !ok {
+			t.Fatalf("cannot read %q", stat)
+		}
+		all = append(all, p)
+	}
+	if got := familyTicks(all, 10); got != 26+50+100 {
+		t.Errorf("%v ticks, want 176", got)
+	}
+	if _, ok := parseProcess("gone"); ok {
+		t.Error("read what is no stat")
+	}
+	before := cpuUse()
+	for began := time.Now(); cpuUse().ours <= before.ours; { // a tick is 10 ms
+		if time.Since(began) > 20*time.Second {
+			t.Fatalf("%v ticks, and no more after 20 s of work", before.ours)
+		}
 	}
 }
 
