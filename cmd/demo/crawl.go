@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/go-multiproc/multiproc/pool"
 )
 
@@ -27,9 +29,20 @@ var fetch = pool.Register(func(ctx context.Context, url string) (string, error) 
 	return string(body), err
 })
 
+var (
+	crawlPages, crawlWorkers = 12, 4
+	crawlDelay               = 20 * time.Millisecond
+)
+
+func crawlFlags(cmd *cobra.Command) {
+	countFlag(cmd, &crawlPages, "pages", 1, "how many to fetch")
+	countFlag(cmd, &crawlWorkers, "workers", 1, "how many workers each pool has")
+	cmd.Flags().DurationVar(&crawlDelay, "delay", crawlDelay, "how long the server takes for a page")
+}
+
 // crawling fetches the same pages in four ways. A page takes its time, as they do.
 func crawling(ctx context.Context, s *stage) error {
-	const pages, delay = 12, 20 * time.Millisecond
+	pages, delay, workers := crawlPages, crawlDelay, crawlWorkers
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(delay)
 		fmt.Fprintf(w, "this is %s", r.URL.Path)
@@ -49,9 +62,9 @@ func crawling(ctx context.Context, s *stage) error {
 		}
 		bodies = append(bodies, body)
 	}
-	s.check(len(bodies) == pages && bodies[11] == "this is /page/11", "%d pages, one by one: %v", pages, time.Since(began).Round(time.Millisecond))
+	s.check(len(bodies) == pages && bodies[pages-1] == fmt.Sprintf("this is /page/%d", pages-1), "%d pages, one by one: %v", pages, time.Since(began).Round(time.Millisecond))
 
-	processes, err := pool.New(pool.Options{Workers: 4})
+	processes, err := pool.New(pool.Options{Workers: workers})
 	if err != nil {
 		return err
 	}
@@ -61,8 +74,8 @@ func crawling(ctx context.Context, s *stage) error {
 		executor pool.Executor
 	}{
 		{"a goroutine for each", pool.NewGoroutines(pages)},
-		{"a pool of 4 goroutines", pool.NewGoroutines(4)},
-		{"a pool of 4 processes", processes},
+		{fmt.Sprintf("a pool of %d goroutines", workers), pool.NewGoroutines(workers)},
+		{fmt.Sprintf("a pool of %d processes", workers), processes},
 	} {
 		began := time.Now()
 		got, err := fetch.With(pool.TaskOptions{Chunk: 1}).Map(ctx, way.executor, urls)

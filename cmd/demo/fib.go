@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/go-multiproc/multiproc/pool"
 	"github.com/go-multiproc/multiproc/process"
 )
@@ -18,10 +20,16 @@ func fib(n int) int {
 	return fib(n-1) + fib(n-2)
 }
 
+var fibTo = 34
+
+func fibFlags(cmd *cobra.Command) {
+	countFlag(cmd, &fibTo, "to", 9, "the last of the ten numbers")
+}
+
 // fibs runs work for the CPUs, and waiting, on goroutines and on processes. In Go both use all CPUs.
 func fibs(ctx context.Context, s *stage) error {
 	var numbers, want []int
-	for n := 25; n <= 34; n++ {
+	for n := fibTo - 9; n <= fibTo; n++ {
 		numbers, want = append(numbers, n), append(want, fib(n))
 	}
 	processes, err := pool.New(pool.Options{})
@@ -43,7 +51,7 @@ func fibs(ctx context.Context, s *stage) error {
 	} {
 		began := time.Now()
 		got, err := fibonacci.With(pool.TaskOptions{Chunk: 1}).Map(ctx, kind.work, numbers)
-		s.check(err == nil && slices.Equal(got, want), "fib(25) to fib(34) on %d %s: %v", process.CPUCount(), kind.name, time.Since(began).Round(time.Millisecond))
+		s.check(err == nil && slices.Equal(got, want), "fib(%d) to fib(%d) on %d %s: %v", fibTo-9, fibTo, process.CPUCount(), kind.name, time.Since(began).Round(time.Millisecond))
 		began = time.Now()
 		naps, err := nap.With(pool.TaskOptions{Chunk: 1}).Map(ctx, kind.waiting, slices.Repeat([]int{1}, 30))
 		s.check(err == nil && len(naps) == 30, "30 naps of %v on 10 %s: %v", napUnit, kind.name, time.Since(began).Round(time.Millisecond))
