@@ -175,7 +175,7 @@ func scene(ctx context.Context, workerDies bool) error {
 // crashLabels are the labels in the source.
 func crashLabels(t *testing.T) (worker, program []string) {
 	t.Helper()
-	for _, name := range []string{"serve.go", "worker.go"} {
+	for _, name := range []string{"serve.go", "worker.go", "bells.go"} {
 		source, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)

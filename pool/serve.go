@@ -15,7 +15,6 @@ import (
 
 	"github.com/go-multiproc/multiproc/internal/crash"
 	"github.com/go-multiproc/multiproc/internal/handover"
-	"github.com/go-multiproc/multiproc/internal/mem"
 	"github.com/go-multiproc/multiproc/internal/registered"
 	"github.com/go-multiproc/multiproc/internal/wire"
 	"github.com/go-multiproc/multiproc/process"
@@ -97,8 +96,8 @@ func serve(ctx context.Context, args workerArgs) error {
 		if c := s.current.Load(); c != nil {
 			c.end(context.Canceled)
 		}
-		if s.board.workerWaits.CompareAndSwap(1, 0) {
-			mem.Wake(s.board.workerWaits, 1)
+		if s.board.wantsBell() {
+			s.board.bell()
 		}
 	})
 	defer stop()
@@ -174,13 +173,7 @@ func (s *server) wait() {
 	if s.spinner.Spin(func() bool { return tasks.ready() || s.stopping.Load() }) {
 		return
 	}
-	waits := s.board.workerWaits
-	waits.Store(1)
-	crash.At("pool.worker.asleep")
-	for !tasks.ready() && !s.stopping.Load() && waits.Load() == 1 {
-		mem.Wait(waits, 1, time.Hour) // who dies before it wakes us is the parent, and we with it
-	}
-	waits.Store(0)
+	s.board.awaitTask(s.stopping.Load)
 }
 
 // external returns the arguments of the next task that has them on the socket.
@@ -199,7 +192,7 @@ func (s *server) task(h *taskHeader, data []byte, external bool) error {
 		s.board.since.Store(uint64(now()))
 	}
 	crash.At("pool.worker.taken")
-	mine := s.board.states[h.slot].CompareAndSwap(stateWord(h.generation, queued), stateWord(h.generation, running))
+	mine := s.board.begin(h.slot, h.generation)
 	crash.At("pool.worker.begun")
 	release := s.board.tasks.release
 	var fds []int
@@ -326,14 +319,7 @@ func (s *server) reply(h *resultHeader, m *message) error {
 			m.sent()
 			return nil
 		}
-		full := s.board.workerFull
-		full.Store(1)
-		crash.At("pool.worker.full")
-		for results.reserve(n) == nil && full.Load() == 1 {
-			s.ring()
-			mem.Wait(full, 1, time.Hour)
-		}
-		full.Store(0)
+		s.board.awaitRoom(n, s.ring)
 	}
 }
 
@@ -363,17 +349,11 @@ const maxFDs = 512
 
 // ring wakes the parent if it waits for results.
 func (s *server) ring() {
-	waits := s.board.parentWaits
-	switch {
-	case waits.CompareAndSwap(callerSleeps, nobodySleeps):
-		crash.At("pool.worker.calling")
-		mem.Wake(waits, 1)
-	case waits.CompareAndSwap(readerSleeps, nobodySleeps):
-		crash.At("pool.worker.ringing")
+	s.board.ring(func() {
 		s.sendMu.Lock()
+		defer s.sendMu.Unlock()
 		s.conn.WriteFrame([]byte{frameBell}, nil) // if it fails the parent is gone, or knows
-		s.sendMu.Unlock()
-	}
+	})
 }
 
 func (s *server) ringDelayed() {

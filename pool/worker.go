@@ -223,7 +223,7 @@ func (w *worker) sendLocked(j *job) {
 	}
 	w.given++
 	h := taskHeader{slot: slot, task: j.entry.index, generation: j.generation, timeout: int64(j.timeout), many: j.many}
-	w.board.states[slot].Store(stateWord(j.generation, queued))
+	w.board.queue(slot, j.generation)
 	crash.At("pool.queued")
 	n, tag := j.recordSize(), uint32(tagTask)
 	if j.isExternal() {
@@ -322,20 +322,17 @@ func (w *worker) sendOut() {
 
 // wakeLocked has the bell rung if the worker waits for it.
 func (w *worker) wakeLocked() {
-	if w.board.workerWaits.CompareAndSwap(1, 0) {
+	if w.board.wantsBell() {
 		w.pool.bells = append(w.pool.bells, w)
 	}
 }
 
 // bell wakes the worker.
-func (w *worker) bell() {
-	crash.At("pool.bell")
-	mem.Wake(w.board.workerWaits, 1)
-}
+func (w *worker) bell() { w.board.bell() }
 
 // takeBackLocked takes j back from w, and reports whether the worker has not begun it.
 func (w *worker) takeBackLocked(j *job) bool {
-	if !w.board.states[j.slot].CompareAndSwap(stateWord(j.generation, queued), stateWord(j.generation, taken)) {
+	if !w.board.takeBack(j.slot, j.generation) {
 		return false
 	}
 	crash.At("pool.recalled")
@@ -491,8 +488,7 @@ func (w *worker) takeAll() error {
 			continue
 		}
 		w.helped = false
-		w.board.parentWaits.Store(readerSleeps)
-		if !results.ready() {
+		if w.board.standDown() {
 			return nil
 		}
 	}
@@ -529,8 +525,7 @@ func (w *worker) help(ended func() bool) {
 				continue
 			}
 		}
-		w.board.parentWaits.Store(readerSleeps)
-		if !results.ready() {
+		if w.board.standDown() {
 			return
 		}
 	}
@@ -654,9 +649,7 @@ func (w *worker) drain() error {
 		}
 		results.release()
 		crash.At("pool.released")
-		if w.board.workerFull.CompareAndSwap(1, 0) {
-			mem.Wake(w.board.workerFull, 1)
-		}
+		w.board.madeRoom()
 		clear(done)
 		w.finishes = done
 		w.pool.reporter.report()
