@@ -33,26 +33,26 @@ func (q *core) tryGet(dst []byte) ([]byte, bool, error) {
 // nextLocked begins to read, and finds the next message.
 //
 // Preconditions: the consumers' lock is held.
-func (q *core) nextLocked() (rd ring.Reader, o ring.Outcome, err error) {
-	rd = q.r.Reader()
+func (q *core) nextLocked(rd *ring.Reader) (o ring.Outcome, err error) {
+	rd.Begin(q.r)
 	if rd.Behind() && q.sweepDue(sweepEvery) {
 		q.sweepLocked()
-		rd = q.r.Reader()
+		rd.Begin(q.r)
 	}
 	o, err = rd.Next()
 	if o == ring.Done || err != nil {
-		return rd, o, err
+		return o, err
 	}
 	// Who has waited for the lock of a process that died must not have to wait for its lease,
 	// or its reservation, once more.
 	if (rd.Behind() || o == ring.Blocked) && (mem.Explored || q.sweepDue(time.Millisecond)) || rd.Orphan() {
 		if _, err = rd.Publish(); err == nil {
 			q.sweepLocked()
-			rd = q.r.Reader()
+			rd.Begin(q.r)
 			o, err = rd.Next()
 		}
 	}
-	return rd, o, err
+	return o, err
 }
 
 // getLocked takes a message and gives the consumers' lock back.
@@ -61,7 +61,8 @@ func (q *core) getLocked(dst []byte) ([]byte, bool, error) {
 		_ = q.consumers.Unlock()
 		return nil, false, err
 	}
-	rd, o, err := q.nextLocked()
+	var rd ring.Reader
+	o, err := q.nextLocked(&rd)
 	got := o == ring.Done && err == nil
 	var size error
 	if got {
@@ -145,7 +146,8 @@ func (q *core) getMany(ctx context.Context, n int, f func(i int, payload []byte)
 		return 0, err
 	}
 	i := 0
-	rd, o, err := q.nextLocked()
+	var rd ring.Reader
+	o, err := q.nextLocked(&rd)
 	for o == ring.Done && err == nil {
 		err = f(i, q.r.Payload(rd.Message()))
 		rd.Took()

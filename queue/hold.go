@@ -183,7 +183,8 @@ func (q *core) leased(h *hold, n int) (*hold, []byte, int, error) {
 
 // leaseLocked leases a message, if there is one, and gives the consumers' lock back.
 func (q *core) leaseLocked() (h *hold, deliveries int, err error) {
-	rd, o, err := q.nextLocked()
+	var rd ring.Reader
+	o, err := q.nextLocked(&rd)
 	if o == ring.Done && err == nil {
 		h = &hold{q: q}
 		h.rec, deliveries = rd.Lease()

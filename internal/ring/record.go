@@ -60,35 +60,43 @@ type Record struct {
 
 // record reads the record at p, of which the ring has only what is before end.
 // pad records before it are passed over.
-func (r *Ring) record(p, end Place) (Record, error) {
+func (r *Ring) record(p, end Place) (rec Record, err error) {
+	err = r.readRecord(&rec, p, end)
+	return rec, err
+}
+
+// readRecord is record into a variable of the caller's: to copy one takes as long as to
+// read it. What was in there counts for nothing.
+func (r *Ring) readRecord(rec *Record, p, end Place) error {
 	room, messages := end.since(p)
 	if messages == 0 || room > r.words {
-		return Record{}, damaged("%d messages in %d words", messages, room)
+		return damaged("%d messages in %d words", messages, room)
 	}
-	rec := Record{from: p}
+	rec.from = p
 	at := p.pos() & r.mask
 	head := r.ring[at].Load()
 	if head&padFlag != 0 {
 		pad := r.words - at
 		if pad >= room || at == 0 {
-			return Record{}, damaged("a pad at word %d, of %d", at, room)
+			return damaged("a pad at word %d, of %d", at, room)
 		}
 		p, room, at = p.plus(pad, 0), room-pad, 0
 		head = r.ring[0].Load()
 	}
-	rec.at, rec.len, rec.big = at, head>>lengthShift&lengthMask, head&bigFlag != 0
-	rec.words = r.wordsFor(rec.len, rec.big)
-	if head&padFlag != 0 || rec.words > room || rec.words > r.words-at {
-		return Record{}, damaged("a record of %d words at word %d, of %d", rec.words, at, room)
+	length, big := head>>lengthShift&lengthMask, head&bigFlag != 0
+	words := r.wordsFor(length, big)
+	if head&padFlag != 0 || words > room || words > r.words-at {
+		return damaged("a record of %d words at word %d, of %d", words, at, room)
 	}
-	rec.to = p.plus(rec.words, 1)
-	if rec.big {
+	rec.at, rec.words, rec.len, rec.big = at, words, length, big
+	rec.to = p.plus(words, 1)
+	if big {
 		rec.start = r.ring[at+headWords].Load()
 		if !r.over.holds(rec.start, rec.len) {
-			return Record{}, damaged("a message of %d bytes at %d of %d", rec.len, rec.start, len(r.over.data))
+			return damaged("a message of %d bytes at %d of %d", rec.len, rec.start, len(r.over.data))
 		}
 	}
-	return rec, nil
+	return nil
 }
 
 // wordsFor is the size of a record.
