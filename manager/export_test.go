@@ -152,3 +152,21 @@ func ForgetType(name string) (restore func()) {
 		ownTypes.byName[name] = o
 	}
 }
+
+// Operations are the numbers of all operations.
+func Operations() (ops []int) {
+	for op := range operations {
+		if operations[op].do != nil {
+			ops = append(ops, op)
+		}
+	}
+	return ops
+}
+
+// Codes are the numbers of all errors that a server says.
+func Codes() (codes []uint64) {
+	for _, f := range failures {
+		codes = append(codes, f.code)
+	}
+	return append(codes, codeUnregistered)
+}

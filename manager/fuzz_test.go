@@ -75,6 +75,14 @@ func FuzzServerRequests(f *testing.F) {
 		[]any{1, 4, 1, "x"}, []any{2, 37, 1, []byte("a"), []byte("b"), []byte("c"), []any{[]byte("d"), []int{1, 1}}},
 		[]any{3, 40, 1}, []any{4, 39, 1, 1}, []any{5, 38, 1, []byte("a")}, []any{6, 8, 1}, []any{7, 70, 2},
 		[]any{8, 68, 2, -1, []byte("x")}, []any{9, 11, 3}, []any{0, 10, make([]byte, 16)},
+		// What waits: objects 3 to 9 of their kinds, and each of their operations, some of which wait for a later one.
+		[]any{20, 4, 4, "q", 2, 2}, []any{21, 4, 5, ""}, []any{22, 4, 7, "", 1}, []any{23, 4, 8, "", 3}, []any{24, 4, 9, ""}, []any{25, 4, 10, "", 2}, []any{26, 4, 14, "account"},
+		[]any{30, 132, 2, 1}, []any{31, 134, 2}, []any{32, 130, 2, []byte("x")}, []any{33, 131, 2, []byte("y"), []any{[]byte("z"), []int{1}}}, []any{34, 136, 2, 31}, []any{35, 137, 2, 31},
+		[]any{0, 17, 30, 31}, []any{0, 16, 30}, []any{0, 0, 31}, []any{36, 138, 2}, []any{37, 139, 2}, []any{38, 140, 2}, []any{39, 141, 2}, []any{40, 142, 2}, []any{41, 143, 2},
+		[]any{50, 160, 4, 0}, []any{51, 160, 4, 2}, []any{52, 161, 4}, []any{53, 162, 4, 50, false}, []any{54, 163, 4, 51}, []any{55, 164, 4},
+		[]any{60, 192, 5}, []any{61, 192, 5}, []any{62, 193, 5}, []any{63, 194, 5, 60}, []any{64, 195, 5},
+		[]any{70, 224, 6, 51}, []any{71, 225, 6, 1}, []any{72, 226, 6}, []any{0, 16, 70}, []any{80, 259, 7}, []any{81, 256, 7}, []any{82, 257, 7}, []any{83, 258, 7},
+		[]any{90, 288, 8}, []any{91, 288, 8}, []any{92, 288, 8}, []any{93, 289, 8}, []any{94, 290, 8}, []any{95, 291, 8}, []any{96, 416, 9, "method", []byte{1}}, []any{0, 15}, []any{0, 7, 2, 1, 4, 1},
 	} {
 		b, err := cbor.Marshal(request)
 		if err != nil {

@@ -12,7 +12,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -291,5 +293,50 @@ func TestProtocolDocument(t *testing.T) {
 			}
 		}
 		t.Fatalf("%s says more than client and server do", name)
+	}
+}
+
+// docs/protocol.md says something of every operation, and of every error's code: in a line of a table, or in a list of numbers.
+func TestProtocolDocumentIsComplete(t *testing.T) {
+	doc, err := os.ReadFile("../docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := map[int]bool{}
+	number := regexp.MustCompile(`(\d+)(?: to (\d+))?`)
+	for line := range strings.Lines(string(doc)) {
+		var texts []string
+		switch _, list, ok := strings.Cut(line, "under numbers"); {
+		case strings.HasPrefix(line, "| "):
+			for _, cell := range strings.Split(line, "|") {
+				if number.FindString(cell) == strings.TrimSpace(cell) {
+					texts = append(texts, cell)
+				}
+			}
+		case ok:
+			texts = append(texts, list)
+		}
+		for _, text := range texts {
+			for _, m := range number.FindAllStringSubmatch(text, -1) {
+				from, _ := strconv.Atoi(m[1])
+				to, err := strconv.Atoi(m[2])
+				if err != nil {
+					to = from
+				}
+				for n := from; n <= to; n++ {
+					said[n] = true
+				}
+			}
+		}
+	}
+	for _, op := range manager.Operations() {
+		if !said[op] {
+			t.Errorf("docs/protocol.md says nothing of operation %d", op)
+		}
+	}
+	for _, code := range manager.Codes() {
+		if !said[int(code)] {
+			t.Errorf("docs/protocol.md says nothing of code %d", code)
+		}
 	}
 }

@@ -2,17 +2,13 @@ package pool
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"strings"
-	"sync"
 	"syscall"
 
 	"github.com/go-multiproc/multiproc/internal/codec"
+	"github.com/go-multiproc/multiproc/internal/registered"
 	"github.com/go-multiproc/multiproc/process"
 	"github.com/go-multiproc/multiproc/psync"
 	"github.com/go-multiproc/multiproc/queue"
@@ -131,47 +127,11 @@ func RegisterError(err error) error {
 	if err == nil {
 		panic("pool: RegisterError needs an error")
 	}
-	sentinels.mu.Lock()
-	defer sentinels.mu.Unlock()
-	sentinels.add(err)
+	registered.Errors.Add(err)
 	return err
 }
 
-var sentinels = newSentinelTable(
-	context.Canceled, context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, fs.ErrInvalid, fs.ErrPermission, fs.ErrExist,
-	fs.ErrNotExist, fs.ErrClosed, os.ErrDeadlineExceeded, os.ErrProcessDone, errors.ErrUnsupported, psync.ErrOwnerDied, queue.ErrClosed, ErrClosed, ErrCancelled,
-)
-
-// A sentinelTable finds registered errors by their text and their place among those with the same text.
-type sentinelTable struct {
-	mu    sync.Mutex
-	byKey map[string]error
-	all   []sentinel
-}
-
-type sentinel struct {
-	key string
-	err error
-}
-
-func newSentinelTable(errs ...error) *sentinelTable {
-	t := &sentinelTable{byKey: map[string]error{}}
-	for _, err := range errs {
-		t.add(err)
-	}
-	return t
-}
-
-func (t *sentinelTable) add(err error) {
-	for k := 1; ; k++ {
-		key := fmt.Sprintf("%d %s", k, err.Error())
-		if _, ok := t.byKey[key]; !ok {
-			t.byKey[key] = err
-			t.all = append(t.all, sentinel{key, err})
-			return
-		}
-	}
-}
+func init() { registered.Errors.Add(psync.ErrOwnerDied, queue.ErrClosed, ErrClosed, ErrCancelled) }
 
 // A failure is how a task's error travels.
 type failure struct {
@@ -183,17 +143,7 @@ type failure struct {
 
 func failureOf(err error, stack string) failure {
 	f := failure{Err: fmt.Sprintf("%v", err), Stack: stack}
-	sentinels.mu.Lock()
-	defer sentinels.mu.Unlock()
-	for _, s := range sentinels.all {
-		if errors.Is(err, s.err) {
-			f.Is = append(f.Is, s.key)
-		}
-	}
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		f.Errno = binary.AppendUvarint(nil, uint64(errno))
-	}
+	f.Is, f.Errno = registered.Errors.Keys(err)
 	return f
 }
 
@@ -216,15 +166,6 @@ func taskError(task string, b []byte) *TaskError {
 
 func (f *failure) taskError(task string) *TaskError {
 	e := &TaskError{Task: task, Err: f.Err, Stack: f.Stack}
-	sentinels.mu.Lock()
-	defer sentinels.mu.Unlock()
-	for _, key := range f.Is {
-		if err, ok := sentinels.byKey[key]; ok {
-			e.is = append(e.is, err)
-		}
-	}
-	if errno, n := binary.Uvarint(f.Errno); n > 0 {
-		e.is = append(e.is, syscall.Errno(errno))
-	}
+	e.is = registered.Errors.Find(f.Is, f.Errno)
 	return e
 }
