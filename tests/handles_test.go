@@ -241,6 +241,17 @@ type closedParcel struct {
 	Conn      *pipe.Conn
 	Dict      *manager.Dict[string, int]
 	List      *manager.List[int]
+	Set       *manager.Set[string]
+	Namespace *manager.Namespace
+	MValue    *manager.Value[int]
+	MArray    *manager.Array[int]
+	MQueue    *manager.Queue[int]
+	MMutex    *manager.Mutex
+	MRMutex   *manager.RMutex
+	MPermits  *manager.Semaphore
+	MCond     *manager.Cond
+	MEvent    *manager.Event
+	MBarrier  *manager.Barrier
 	File      *os.File
 	Listener  net.Listener
 }
@@ -272,6 +283,17 @@ func TestClosedHandlesAreRefused(t *testing.T) {
 		{Conn: a},
 		{Dict: must(manager.NewDict[string, int](m))(t)},
 		{List: must(manager.NewList[int](m))(t)},
+		{Set: must(manager.NewSet[string](m))(t)},
+		{Namespace: must(manager.NewNamespace(m))(t)},
+		{MValue: must(manager.NewValue(m, 0))(t)},
+		{MArray: must(manager.NewArray[int](m, 1))(t)},
+		{MQueue: must(manager.NewQueue[int](m))(t)},
+		{MMutex: must(manager.NewMutex(m))(t)},
+		{MRMutex: must(manager.NewRMutex(m))(t)},
+		{MPermits: must(manager.NewSemaphore(m, 1))(t)},
+		{MCond: must(manager.NewCond(m, must(manager.NewMutex(m))(t)))(t)},
+		{MEvent: must(manager.NewEvent(m))(t)},
+		{MBarrier: must(manager.NewBarrier(m, 1))(t)},
 		{File: create(t, t.TempDir(), "file")},
 		{Listener: door},
 	}
