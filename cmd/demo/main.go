@@ -62,7 +62,7 @@ var demonstrations = []demonstration{
 	{name: "futures", packages: "pool", short: "results that are not there yet: wait for the first, for all, cancel", run: futures},
 	{name: "fib", packages: "pool", short: "work and waiting, on goroutines and on processes", run: fibs, flags: fibFlags},
 	{name: "crash", packages: "pool psync", short: "a worker killed, a panic, too much memory, too much time: who notices", run: crashes},
-	{name: "manager", packages: "manager", short: "a dict and a list that live in a server process", run: managers},
+	{name: "manager", packages: "manager", short: "dicts, lists, sets, queues, locks and names that live in a server process", run: managers},
 	{name: "sharedtypes", packages: "manager", short: "a type of one's own in the manager's process, called from children", run: sharedTypes},
 	{name: "load", packages: "manager", short: loadShort, run: loadTour, command: loadCommand},
 	{name: "coroutines", packages: "", short: "functions that switch back and forth, waits that overlap: what needs no process", run: coroutines},
