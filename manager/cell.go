@@ -152,3 +152,13 @@ func (v *Value[T]) Update(ctx context.Context, f func(v T) (T, error)) (T, error
 
 // At returns the place of the value, for Add, and through which parts of it can be got at.
 func (v *Value[T]) At() Place[T] { return Place[T]{h: &v.h, what: "Value"} }
+
+// Copy returns a new Value that is what v is at one moment. It is made on the server: nothing travels. It has no name.
+func (v *Value[T]) Copy(ctx context.Context) (*Value[T], error) {
+	to := new(Value[T])
+	if err := copyObject(ctx, &v.h, "Value", to, &to.h); err != nil {
+		return nil, err
+	}
+	runtime.KeepAlive(v)
+	return to, nil
+}
