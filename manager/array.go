@@ -23,7 +23,11 @@ type Array[T any] struct {
 
 func (*Array[T]) layout() string { return arrayLayout[T]() }
 
-func arrayLayout[T any]() string { return "array[" + describe(reflect.TypeFor[T]()) + "]" }
+func (*Array[T]) elements() (store.Kind, []reflect.Type) {
+	return store.KindArray, []reflect.Type{reflect.TypeFor[T]()}
+}
+
+func arrayLayout[T any]() string { return describe(reflect.TypeFor[*Array[T]]()) }
 
 // NewArray makes an array of n values, at most 2²⁸. It lives until the last handle in the last process is gone, and no container mentions it.
 func NewArray[T any](m *Manager, n int) (*Array[T], error) {

@@ -19,7 +19,11 @@ type Value[T any] struct {
 
 func (*Value[T]) layout() string { return valueLayout[T]() }
 
-func valueLayout[T any]() string { return "value[" + describe(reflect.TypeFor[T]()) + "]" }
+func (*Value[T]) elements() (store.Kind, []reflect.Type) {
+	return store.KindValue, []reflect.Type{reflect.TypeFor[T]()}
+}
+
+func valueLayout[T any]() string { return describe(reflect.TypeFor[*Value[T]]()) }
 
 // NewValue makes a value. It lives until the last handle in the last process is gone, and no container mentions it.
 func NewValue[T any](m *Manager, v T) (*Value[T], error) {

@@ -36,8 +36,12 @@ func (*noCopy) Unlock() {}
 
 func (*Dict[K, V]) layout() string { return dictLayout[K, V]() }
 
+func (*Dict[K, V]) elements() (store.Kind, []reflect.Type) {
+	return store.KindDict, []reflect.Type{reflect.TypeFor[K](), reflect.TypeFor[V]()}
+}
+
 func dictLayout[K comparable, V any]() string {
-	return "dict[" + describe(reflect.TypeFor[K]()) + "]" + describe(reflect.TypeFor[V]())
+	return describe(reflect.TypeFor[*Dict[K, V]]())
 }
 
 // NewDict makes an empty dict. It lives until the last handle in the last process is gone, and no container mentions it.

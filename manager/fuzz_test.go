@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"io"
 	"os"
 	"regexp"
@@ -67,6 +68,56 @@ func split(b []byte) (frames [][]byte) {
 	return frames
 }
 
+// typesConversation is requests for every operation on a dict (1), a list (2), a set (3), a namespace (4), a value (5) and an array (6), and on places in them.
+func typesConversation(f testing.TB) (client []byte) {
+	f.Helper()
+	key, value, doc := []byte("\x61a"), []byte("\x01"), []byte("\xa1\x61a\x82\x01\x02")
+	var requests [][]any
+	for _, kind := range []int{1, 2, 3, 11, 12} {
+		requests = append(requests, []any{4, kind, "x"})
+	}
+	requests = append(requests, []any{4, 13, "x", 9}, []any{34, 1, key, value}, []any{34, 1, value, doc}, []any{50, 1, 1}, []any{47, 1}, []any{34, 1, value, doc}, []any{67, 2, value, doc, key, value}, []any{97, 3, key, value})
+	for _, base := range []int{32, 320} {
+		obj := 1
+		if base == 320 {
+			obj = 4
+		}
+		requests = append(requests, []any{base + 2, obj, key, doc}, []any{base + 11, obj, key}, []any{base + 12, obj, key, value}, []any{base + 13, obj, key, value},
+			[]any{base + 17, obj, 0}, []any{base + 9, obj, value}, []any{base + 14, obj, key}, []any{base + 8, obj}, []any{base + 7, obj, 0})
+	}
+	requests = append(requests, []any{448, 1, key, value, 1 << 40}, []any{449, 1, key, 1}, []any{450, 1, key}, []any{352, 5}, []any{355, 5, doc},
+		[]any{353, 5, doc}, []any{354, 5, doc}, []any{356, 5})
+	for _, obj := range []int{1, 2, 3, 4, 5, 6} {
+		requests = append(requests, []any{18, obj}, []any{19, obj}, []any{19, obj, key})
+		for _, where := range []any{value, key, nil, 1, -1} {
+			requests = append(requests, []any{21, obj, where}, []any{21, obj, where, key, []byte{0}}, []any{22, obj, where, doc}, []any{22, obj, where, value, key, []byte{1}},
+				[]any{23, obj, where, key, []byte{0}}, []any{24, obj, where, 4, value, key, []byte{0}}, []any{25, obj, where, []byte("\x81\x05"), key},
+				[]any{26, obj, where, doc, nil}, []any{26, obj, where, nil, doc}, []any{26, obj, where, value, doc, key, []byte{0}})
+		}
+	}
+	for _, list := range [][]int{{2, 71, 72, 73, 74, 78, 80, 81, 77}, {6, 388, 389, 390, 391, 393, 394, 395, 392}} {
+		obj, n := list[0], list[1:]
+		requests = append(requests, []any{n[0], obj, 0, -1}, []any{n[1], obj, 0, 1, value}, []any{n[2], obj, 0, 100, value}, []any{n[3], obj, doc}, []any{n[4], obj, true},
+			[]any{n[5], obj}, []any{n[6], obj, 1, value, value, value, value, value, value, value, value, value}, []any{n[7], obj})
+	}
+	requests = append(requests, []any{75, 2, value}, []any{79, 2, 2}, []any{76, 2}, []any{396, 6, doc}, []any{384, 6}, []any{385, 6, 0}, []any{386, 6, 0, doc}, []any{387, 6},
+		[]any{96, 3}, []any{98, 3, key}, []any{99, 3, key, value}, []any{100, 3}, []any{102, 3, 0}, []any{103, 3}, []any{104, 3, 4, 3, 3}, []any{105, 3, 1, 3}, []any{106, 3, 1, 3}, []any{101, 3})
+	for id, r := range requests {
+		b, err := cbor.Marshal(append([]any{id + 1}, r...))
+		if err != nil {
+			f.Fatal(err)
+		}
+		client = append(client, framed(b)...)
+		if r[0] == 19 { // and what it has to tell
+			if b, err = cbor.Marshal([]any{id + 1000, 20, id + 1, 0}); err != nil {
+				f.Fatal(err)
+			}
+			client = append(client, framed(b)...)
+		}
+	}
+	return client
+}
+
 // Whatever a client sends, the server answers with whole frames that hold one CBOR array each, or hangs up.
 func FuzzServerRequests(f *testing.F) {
 	client, _ := conversation(f)
@@ -92,6 +143,7 @@ func FuzzServerRequests(f *testing.F) {
 		f.Add(framed(b))
 	}
 	f.Add(client)
+	f.Add(typesConversation(f))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > 1<<16 {
 			return
@@ -162,6 +214,43 @@ func FuzzClientReplies(f *testing.F) {
 			func(ctx context.Context, c manager.ScriptedClient) error {
 				return c.Dict.Each(ctx, func(string, any) error { return nil })
 			},
+			func(ctx context.Context, c manager.ScriptedClient) error {
+				w, err := c.Dict.Watch(ctx)
+				if err != nil {
+					return err
+				}
+				defer w.Close()
+				_, err = w.Next(ctx)
+				return err
+			},
+			func(ctx context.Context, c manager.ScriptedClient) error {
+				_, _, _, err := c.Dict.PopItem(ctx)
+				return err
+			},
+			func(ctx context.Context, c manager.ScriptedClient) error {
+				_, err := manager.Add(ctx, manager.Within[int8](c.Dict.At("a"), "b"), 1)
+				return err
+			},
+			func(ctx context.Context, c manager.ScriptedClient) error {
+				_, _, err := c.Dict.TTL(ctx, "a")
+				return err
+			},
+			func(ctx context.Context, c manager.ScriptedClient) error {
+				_, err := c.Lists.Index(ctx, nil)
+				return err
+			},
+			func(ctx context.Context, c manager.ScriptedClient) error {
+				copied, err := c.Dict.Copy(ctx)
+				if err == nil {
+					err = copied.Close()
+				}
+				return err
+			},
+			func(ctx context.Context, c manager.ScriptedClient) error {
+				for range c.Dict.Keys(ctx) {
+				}
+				return nil
+			},
 		} {
 			c := manager.Scripted(b)
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -194,4 +283,43 @@ func FuzzHello(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) { manager.ReadHellos(b) })
+}
+
+// What the fuzzer begins with is no nonsense: each operation is done by some of it.
+func TestConversationOfTypes(t *testing.T) {
+	client := split(typesConversation(t))
+	ops := map[uint64]uint64{}
+	for _, b := range client {
+		var request []cbor.RawMessage
+		var id, op uint64
+		if err := errors.Join(cbor.Unmarshal(b, &request), cbor.Unmarshal(request[0], &id), cbor.Unmarshal(request[1], &op)); err != nil {
+			t.Fatal(err)
+		}
+		ops[id] = op
+	}
+	sent, err := manager.FeedServer(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done, failed := map[uint64]bool{}, map[uint64]string{}
+	for _, b := range split(sent) {
+		var reply []any
+		if err := cbor.Unmarshal(b, &reply); err != nil {
+			t.Fatal(err)
+		}
+		op := ops[reply[0].(uint64)]
+		if reply[1].(uint64) == 0 {
+			done[op] = true
+		} else {
+			failed[op] = reply[2].(string)
+		}
+	}
+	for _, op := range ops {
+		if !done[op] {
+			t.Errorf("operation %d was never done: %s", op, failed[op])
+		}
+	}
+	if len(done) < 70 {
+		t.Errorf("%d operations", len(done))
+	}
 }

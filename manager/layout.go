@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+
+	"github.com/go-multiproc/multiproc/internal/store"
 )
 
 // layouts are what describe said, by type.
@@ -27,7 +29,20 @@ func describe(t reflect.Type) string {
 
 func writeLayout(b *strings.Builder, t reflect.Type, open map[reflect.Type]bool) {
 	if t.Kind() == reflect.Pointer {
-		if p, ok := reflect.Zero(t).Interface().(interface{ layout() string }); ok { // a Dict, a List, …
+		zero := reflect.Zero(t).Interface()
+		if p, ok := zero.(interface {
+			elements() (store.Kind, []reflect.Type)
+		}); ok { // a Dict, a List, …; its elements may hold others of its own type
+			kind, of := p.elements()
+			b.WriteString(kind.String() + "[")
+			writeLayout(b, of[0], open)
+			b.WriteByte(']')
+			for _, t := range of[1:] {
+				writeLayout(b, t, open)
+			}
+			return
+		}
+		if p, ok := zero.(interface{ layout() string }); ok { // a Mutex, …
 			b.WriteString(p.layout())
 			return
 		}

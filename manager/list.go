@@ -26,7 +26,11 @@ type List[T any] struct {
 
 func (*List[T]) layout() string { return listLayout[T]() }
 
-func listLayout[T any]() string { return "list[" + describe(reflect.TypeFor[T]()) + "]" }
+func (*List[T]) elements() (store.Kind, []reflect.Type) {
+	return store.KindList, []reflect.Type{reflect.TypeFor[T]()}
+}
+
+func listLayout[T any]() string { return describe(reflect.TypeFor[*List[T]]()) }
 
 // NewList makes an empty list. It lives until the last handle in the last process is gone, and no container mentions it.
 func NewList[T any](m *Manager) (*List[T], error) {

@@ -55,7 +55,11 @@ type Queue[T any] struct {
 
 func (*Queue[T]) layout() string { return queueLayout[T]() }
 
-func queueLayout[T any]() string { return "queue[" + describe(reflect.TypeFor[T]()) + "]" }
+func (*Queue[T]) elements() (store.Kind, []reflect.Type) {
+	return store.KindQueue, []reflect.Type{reflect.TypeFor[T]()}
+}
+
+func queueLayout[T any]() string { return describe(reflect.TypeFor[*Queue[T]]()) }
 
 func queueParams(o []QueueOptions) ([]uint64, error) {
 	if len(o) == 0 {

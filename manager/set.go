@@ -24,7 +24,11 @@ type Set[T comparable] struct {
 
 func (*Set[T]) layout() string { return setLayout[T]() }
 
-func setLayout[T comparable]() string { return "set[" + describe(reflect.TypeFor[T]()) + "]" }
+func (*Set[T]) elements() (store.Kind, []reflect.Type) {
+	return store.KindSet, []reflect.Type{reflect.TypeFor[T]()}
+}
+
+func setLayout[T comparable]() string { return describe(reflect.TypeFor[*Set[T]]()) }
 
 // NewSet makes an empty set. It lives until the last handle in the last process is gone, and no container mentions it. T may be what K of NewDict may be.
 func NewSet[T comparable](m *Manager) (*Set[T], error) {
