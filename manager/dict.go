@@ -16,7 +16,7 @@ import (
 // first came.
 //
 // Keys are the same if their encodings are: 0.0 and -0.0 are two keys, and so is one instant in two time zones. Values are plain data, and
-// may contain handles to objects of the same server (*Dict, *List, anywhere inside): they arrive as live handles, and the
+// may contain handles to objects of the same server (*Dict, *List, *Queue…, anywhere inside): they arrive as live handles, and the
 // container keeps what they refer to. Other handles are refused.
 //
 // Every call is one round trip, and atomic. Reads never wait; a change of a key waits while somebody is in Update with that key. If ctx ends

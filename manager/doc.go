@@ -10,7 +10,7 @@
 // Neither side believes what it is sent: a client that sends garbage, or nothing, or reads nothing,
 // harms its own connection only, and nothing that is sent is ever executed. The same holds for the memory that a client and its server share: what stands in it is checked, and copied before it is looked at.
 // What a client can cost is bounded, before it has introduced itself and after (Options.MaxConnections, HelloTimeout, MaxMessage, MaxWaiting,
-// MaxBuffered); who meets a limit is told which. The server stores the bytes of values and never looks into them.
+// MaxBuffered); who meets a limit is told which. The server stores the bytes of values, and looks into them only where it is asked to: to compare, sort, add, or change a part.
 //
 // # Death
 //
@@ -30,7 +30,7 @@
 // # Close
 //
 // Objects are counted: one is freed when the last handle to it in the last process is closed or unreachable, and no other
-// object that lives mentions it. Containers that mention each other in a circle are freed as well. Named objects (OpenDict, OpenList)
+// object that lives mentions it. Containers that mention each other in a circle are freed as well. Named objects (those that OpenDict, OpenList and so on return)
 // stay until Manager.Remove. A handle on its way to another process keeps its object; should the sender end before the receiver has it, for
 // one minute. It crosses with a descriptor that tells when it is lost on the way, so pipes over TCP do not carry handles; there, Connect. Manager.Close shuts down a server that Start returned, and otherwise closes a connection that nothing uses any more.
 //
@@ -50,6 +50,9 @@
 //	lists, err := manager.NewDict[string, *manager.List[int]](m)
 //	l, ok, err := lists.Get(ctx, "a")
 //	err = l.Append(ctx, 1)            // everybody sees it
+//
+// What changes a value depending on what it is happens in one step: on the server (Add, CompareAndSwap, GetOrSet, and any of them on a part of a value, see Place), or in this process
+// while others wait (Dict.Update). A Dict, List, Set, Namespace, Value or Array can be watched: see Watch.
 //
 // # When to use something else
 //

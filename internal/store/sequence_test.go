@@ -65,12 +65,15 @@ func TestRangesAgainstSlice(t *testing.T) {
 			model = slices.Replace(model, i, j, with...)
 		case 2:
 			with := fresh(j - i)
-			if _, err := l.Splice(s, int64(i-len(model)-1)+1, int64(j), values(with)); err != nil && i < len(model) {
-				t.Fatal(err)
+			from, to := int64(i), int64(j)
+			if i < len(model) {
+				from -= int64(len(model)) // -0 would be the first
 			}
-			if i == len(model) { // -0 is the first and not the last
-				with, j = nil, 0
-				model = slices.Clone(texts(t, l.Snapshot()))
+			if j < len(model) {
+				to -= int64(len(model))
+			}
+			if n, err := l.Splice(s, from, to, values(with)); n != len(with) || err != nil {
+				t.Fatalf("seed %d: Splice = %d, %v", seed, n, err)
 			}
 			copy(model[i:], with)
 		case 3:
