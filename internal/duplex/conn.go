@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/go-multiproc/multiproc/internal/crash"
 )
 
 // A Conn is one side of a conversation. One goroutine at a time may read, and one write; the rest is safe for concurrent use.
@@ -116,7 +118,10 @@ func (c *Conn) Close() error {
 	return err
 }
 
-func (c *Conn) ring() { c.raw.Write(c.chime) }
+func (c *Conn) ring() {
+	crash.At("duplex-bell")
+	c.raw.Write(c.chime)
+}
 
 // Receive reads what there is, at most len(b) bytes. If there is nothing it tries on for a while (spin), and then waits until there is something
 // (park), or else reports that it was not ok. 0 bytes and no error is the end of the stream. After StopReading it fails

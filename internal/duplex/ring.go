@@ -3,6 +3,7 @@ package duplex
 import (
 	"errors"
 
+	"github.com/go-multiproc/multiproc/internal/crash"
 	"github.com/go-multiproc/multiproc/internal/mem"
 )
 
@@ -64,8 +65,10 @@ func (p *producer) write(b []byte) (n int, bell bool, err error) {
 	if first < n {
 		mem.Copy(p.data[:n-first], b[first:n])
 	}
+	crash.At("duplex-copied-in")
 	p.at += uint64(n)
 	p.tail.Store(p.at)
+	crash.At("duplex-written")
 	return n, p.asleep.Load() != 0 && p.asleep.Swap(0) != 0, nil
 }
 
@@ -77,6 +80,7 @@ func (p *producer) room() bool {
 // stall says that the producer is about to sleep, and reports whether it must not, because there is room.
 func (p *producer) stall() bool {
 	p.stalled.Store(1)
+	crash.At("duplex-stalled")
 	return p.room()
 }
 
@@ -106,8 +110,10 @@ func (c *consumer) read(b []byte) (n int, bell bool, err error) {
 	if first < n {
 		mem.Copy(b[first:n], c.data[:n-first])
 	}
+	crash.At("duplex-copied-out")
 	c.at += uint64(n)
 	c.head.Store(c.at)
+	crash.At("duplex-read")
 	// Not for every byte: a producer that is woken into a nearly full ring is asleep again soon. It cannot be
 	// missed: who reads on comes to where half is free, and who does not read on owes nobody room.
 	if c.stalled.Load() == 0 || c.written-c.at > c.size()/2 {
@@ -122,5 +128,6 @@ func (c *consumer) ready() bool { return c.tail.Load() != c.at }
 // sleep says that the consumer is about to sleep, and reports whether it must not, because there is something.
 func (c *consumer) sleep() bool {
 	c.asleep.Store(1)
+	crash.At("duplex-asleep")
 	return c.ready()
 }
