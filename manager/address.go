@@ -97,8 +97,8 @@ func (t target) dial(ctx context.Context) (*stream, serverHello, error) {
 		return nil, serverHello{}, err
 	}
 	// The conversation obeys ctx by way of the deadline.
-	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
 	raw := c
+	stop := context.AfterFunc(ctx, func() { raw.SetDeadline(time.Unix(1, 0)) })
 	if c, err = t.secure(ctx, c); err != nil {
 		stop()
 		raw.Close()

@@ -81,7 +81,7 @@ func FuzzHandshake(f *testing.F) {
 		}
 		return b
 	}
-	f.Add(frame("#CHALLENGE#{sha256}" + strings.Repeat("x", 40)), false)
+	f.Add(frame("#CHALLENGE#{sha256}"+strings.Repeat("x", 40)), false)
 	f.Add(frame("#CHALLENGE#"+strings.Repeat("x", 20), "#WELCOME#", strings.Repeat("x", 16)), false)
 	f.Add(frame("{sha3_256}"+strings.Repeat("x", 32), "#WELCOME#"), true)
 	f.Fuzz(func(t *testing.T, says []byte, listener bool) {
