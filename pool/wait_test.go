@@ -92,6 +92,7 @@ func TestPriority(t *testing.T) {
 	for name, e := range map[string]pool.Executor{"processes": newPool(t, pool.Options{Workers: 1, Prefetch: 1}), "goroutines": pool.NewGoroutines(1)} {
 		t.Run(name, func(t *testing.T) {
 			defer e.Terminate()
+			tickets = 0 // of the goroutines; a worker begins with none
 			first, err := block.Submit(ctx, e, 0)
 			if err != nil {
 				t.Fatal(err)
