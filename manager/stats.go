@@ -115,7 +115,7 @@ func (r *request) stats(context.Context) error {
 		InTransit: st.Offers,
 		Sessions:  st.Sessions,
 		Updating:  st.Leases,
-		Waiting:   r.server.waiting(),
+		Waiting:   r.server.waiting() + st.Waiting,
 		Uptime:    time.Since(r.server.began).Truncate(time.Second),
 		Recovery:  st.Recovery,
 		Journal:   st.Journal.LogBytes,
