@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/go-multiproc/multiproc/internal/scratch"
 )
 
 // programs finds the Go blocks of a page that are whole files.
@@ -43,45 +45,19 @@ type newcomer struct {
 
 func newNewcomer(t *testing.T, module string, files map[string]string) *newcomer {
 	t.Helper()
-	root, err := filepath.Abs("..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gomod, err := os.ReadFile(filepath.Join(root, "go.mod"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, requires, _ := strings.Cut(string(gomod), "\nrequire")
-	gosum, err := os.ReadFile(filepath.Join(root, "go.sum"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	n := &newcomer{t, newTidy(t), t.TempDir()}
-	const ours = "github.com/go-multiproc/multiproc"
-	n.write("go.mod", fmt.Sprintf("module %s\n\ngo 1.26.0\n\nrequire %s v0.0.0\n\nreplace %s => %s\n\nrequire%s", module, ours, ours, root, requires))
-	n.write("go.sum", string(gosum))
+	scratch.Module(t, n.dir, module, "..")
 	for name, content := range files {
-		n.write(name, content)
+		scratch.Write(t, filepath.Join(n.dir, name), content)
 	}
 	return n
-}
-
-func (n *newcomer) write(name, content string) {
-	n.t.Helper()
-	path := filepath.Join(n.dir, name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		n.t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(content), 0o666); err != nil {
-		n.t.Fatal(err)
-	}
 }
 
 // command prepares a command in the newcomer's directory.
 func (n *newcomer) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(n.t.Context(), name, args...)
 	cmd.Dir = n.dir
-	cmd.Env = append(n.watch.env(), "GOFLAGS=-mod=mod", "GOWORK=off", "GOPROXY=off")
+	cmd.Env = append(n.watch.env(), scratch.Env()...)
 	return cmd
 }
 

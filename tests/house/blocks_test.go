@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/go-multiproc/multiproc/internal/scratch"
 )
 
 // goBlock finds the Go blocks of a Markdown text, with a comment that stands directly before one.
@@ -57,10 +59,6 @@ func TestDocumentedGoCompiles(t *testing.T) {
 	}
 	// One module holds every block as a package of its own, so that one run of the go command does for all.
 	dir := t.TempDir()
-	abs, err := filepath.Abs(root)
-	if err != nil {
-		t.Fatal(err)
-	}
 	all := blocks(t)
 	if len(all) < 10 {
 		t.Fatalf("found %d Go blocks only", len(all))
@@ -71,15 +69,15 @@ func TestDocumentedGoCompiles(t *testing.T) {
 			name = "block_test.go"
 		}
 		place := fmt.Sprintf("%s_%d", strings.NewReplacer("/", "_", ".", "_").Replace(b.page), b.nth)
-		write(t, filepath.Join(dir, place, name), b.complete(t))
+		scratch.Write(t, filepath.Join(dir, place, name), b.complete(t))
 	}
 	// A package of the user's own that a block imports.
-	write(t, filepath.Join(dir, "thumbnails", "thumbnails.go"), "package thumbnails\n\nfunc Make(string) error { return nil }\n")
-	writeModule(t, dir, abs)
+	scratch.Write(t, filepath.Join(dir, "thumbnails", "thumbnails.go"), "package thumbnails\n\nfunc Make(string) error { return nil }\n")
+	scratch.Module(t, dir, "example.com/program", root)
 	// (Statements may end in an endless loop, behind which the return of the function around them is not reached.)
 	cmd := exec.Command("go", "vet", "-unreachable=false", "./...")
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off", "GOPROXY=off")
+	cmd.Env = append(os.Environ(), scratch.Env()...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("a block does not compile: %v\n%s", err, out)
 	}
@@ -109,15 +107,6 @@ func testNames(t *testing.T) map[string]bool {
 		}
 	}
 	return names
-}
-
-// writeModule makes dir a module that uses the repository at abs, with its sums, so that
-// nothing has to be downloaded.
-func writeModule(t *testing.T, dir, abs string) {
-	t.Helper()
-	_, requires, _ := strings.Cut(read(t, "go.mod"), "require")
-	write(t, filepath.Join(dir, "go.mod"), fmt.Sprintf("module example.com/program\n\ngo 1.26.0\n\nrequire %s v0.0.0\n\nreplace %s => %s\n\nrequire%s", module, module, abs, requires))
-	write(t, filepath.Join(dir, "go.sum"), read(t, "go.sum"))
 }
 
 // complete makes a file of a block.
@@ -181,14 +170,4 @@ func uses(t *testing.T, b block) string {
 		}
 	}
 	return text.String()
-}
-
-func write(t *testing.T, name, content string) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(name, []byte(content), 0o666); err != nil {
-		t.Fatal(err)
-	}
 }
