@@ -45,7 +45,7 @@ many: ## start 2,000 children one by one and 200 at once, by each method, and lo
 
 .PHONY: bench
 bench: ## measure beside Python, Redis and bare system calls, to bench/result.json (ten minutes); BENCH='-only queue'
-	cd bench && go run . $(BENCH)
+	cd bench && CGO_ENABLED=0 go run . $(BENCH)
 
 .PHONY: figures
 figures: ## write the tables and figures of docs/performance.md and the README from bench/result.json
