@@ -235,3 +235,55 @@ func TestKilledInUpdate(t *testing.T) {
 		t.Errorf("the namespace has %v, %v", v, err)
 	}
 }
+
+// What grows on the server, without anything that travels, is bounded like everything else.
+func TestCopiesAreLimited(t *testing.T) {
+	ctx := testContext(t)
+	m := connect(t, serve(t, manager.Options{MaxEntries: 100}), manager.Options{})
+	d := need[*manager.Dict[int, int]](t)(manager.NewDict[int, int](m))
+	entries := map[int]int{}
+	for i := range 60 {
+		entries[i] = i
+	}
+	if err := d.BatchSet(ctx, entries); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Copy(ctx); !errors.Is(err, manager.ErrLimit) {
+		t.Errorf("Copy: %v", err)
+	}
+	other := need[*manager.Dict[int, int]](t)(manager.NewDict[int, int](m))
+	if err := other.UpdateFrom(ctx, d); !errors.Is(err, manager.ErrLimit) {
+		t.Errorf("UpdateFrom: %v", err)
+	}
+	if n, err := other.Len(ctx); n != 0 || err != nil {
+		t.Errorf("after that it has %v, %v", n, err)
+	}
+	if _, err := manager.NewArray[int](m, 50); !errors.Is(err, manager.ErrLimit) {
+		t.Errorf("NewArray: %v", err)
+	}
+	if err := d.Clear(ctx); err != nil {
+		t.Fatal(err)
+	}
+	l := need[*manager.List[int]](t)(manager.NewList[int](m))
+	s := need[*manager.Set[int]](t)(manager.NewSet[int](m))
+	for i := range 30 {
+		if _, err := s.Add(ctx, i); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Append(ctx, i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.AppendFrom(ctx, l); err != nil { // 90 entries now
+		t.Errorf("AppendFrom: %v", err)
+	}
+	if err := l.AppendFrom(ctx, l); !errors.Is(err, manager.ErrLimit) {
+		t.Errorf("AppendFrom: %v", err)
+	}
+	if _, err := s.Union(ctx, s); !errors.Is(err, manager.ErrLimit) {
+		t.Errorf("Union: %v", err)
+	}
+	if err := s.DifferenceUpdate(ctx, s); err != nil { // which only takes away
+		t.Errorf("DifferenceUpdate: %v", err)
+	}
+}

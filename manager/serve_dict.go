@@ -378,9 +378,7 @@ func (r *request) dictMerge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n := from.Snapshot()
-	defer n.Free()
-	if err := d.Merge(ctx, n); err != nil {
+	if err := d.Merge(ctx, from); err != nil {
 		return err
 	}
 	return r.done()

@@ -288,9 +288,7 @@ func (r *request) listExtend(context.Context) error {
 	if err != nil {
 		return err
 	}
-	n := from.Snapshot()
-	defer n.Free()
-	if err := l.Extend(n); err != nil {
+	if err := l.Extend(from); err != nil {
 		return err
 	}
 	return r.done()

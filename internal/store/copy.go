@@ -5,6 +5,17 @@ import (
 	"maps"
 )
 
+// growth is what a change may add that puts all of some bodies into another one. It is admitted for itself: the request for it says nothing of its size.
+func growth(of ...body) (d Demand) {
+	for _, b := range of {
+		entries, bytes := b.size()
+		d.Entries += entries
+		d.Bytes += bytes + entries*entryBytes
+		d.Record += bytes + 16*entries
+	}
+	return d
+}
+
 // A copier is a body that can be copied.
 type copier interface {
 	// copyTo fills a new body of the same kind, which nobody else can reach yet, with what stands in this one at one moment.
@@ -24,6 +35,11 @@ func (s *Session) Copy(id ID) (ID, error) {
 	if !ok {
 		return 0, fmt.Errorf("%w: a %v cannot be copied", ErrKind, o.kind)
 	}
+	demand := growth(o.body)
+	if err := s.store.Admit(demand); err != nil {
+		return 0, err
+	}
+	defer s.store.Done(demand)
 	to, err := s.store.graph.create(o.kind, o.typ, o.params)
 	if err != nil {
 		return 0, err

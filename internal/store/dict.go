@@ -267,10 +267,17 @@ func (d *Dict) Clear(ctx context.Context) error {
 	}
 }
 
-// Merge gives all keys of another dict, as it is in a snapshot, the values that they have there, at one moment. It waits as SetMany does.
-func (d *Dict) Merge(ctx context.Context, from *Snapshot) error {
+// Merge gives all keys of another dict the values that they have there at this moment, at one moment. It waits as SetMany does.
+func (d *Dict) Merge(ctx context.Context, from *Dict) error {
+	demand := growth(from)
+	if err := d.self.ledger.admit(demand); err != nil {
+		return err
+	}
+	defer d.self.ledger.done(demand)
+	n := from.Snapshot()
+	defer n.Free()
 	var entries []*entry
-	scan(from.entries, 0, func(e *entry) bool { entries = append(entries, e); return true })
+	scan(n.entries, 0, func(e *entry) bool { entries = append(entries, e); return true })
 	if err := d.beginMany(ctx, len(entries), func(i int) []byte { return []byte(entries[i].key) }); err != nil {
 		return err
 	}

@@ -246,14 +246,21 @@ func (l *List) Splice(s *Session, i, j int64, values []Value) (removed int, err 
 	return to - from, nil
 }
 
-// Extend appends the values of another list, as they are in a snapshot.
-func (l *List) Extend(from *Snapshot) error {
+// Extend appends the values that another list has at this moment.
+func (l *List) Extend(from *List) error {
 	if err := l.growable(); err != nil {
 		return err
 	}
+	demand := growth(from)
+	if err := l.self.ledger.admit(demand); err != nil {
+		return err
+	}
+	defer l.self.ledger.done(demand)
+	n := from.Snapshot()
+	defer n.Free()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.appendLocked(slices.Concat(from.items...))
+	l.appendLocked(slices.Concat(n.items...))
 	return nil
 }
 

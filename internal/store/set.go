@@ -150,11 +150,30 @@ func (a Algebra) check() error {
 	return nil
 }
 
+// growth is what the operation may add: what is in the first, if that is copied, and in the others, if they are added.
+func (a Algebra) growth(copied *Set, others []*Set) Demand {
+	var of []body
+	if copied != nil {
+		of = append(of, copied)
+	}
+	if a == Union || a == SymmetricDifference {
+		for _, o := range others {
+			of = append(of, o)
+		}
+	}
+	return growth(of...)
+}
+
 // Combine makes t what the operation makes of t and the others, at one moment.
 func (t *Set) Combine(a Algebra, others []*Set) error {
 	if err := a.check(); err != nil {
 		return err
 	}
+	demand := a.growth(nil, others)
+	if err := t.self.ledger.admit(demand); err != nil {
+		return err
+	}
+	defer t.self.ledger.done(demand)
 	defer lockSets(t, others)()
 	t.combineLocked(a, others)
 	return nil
@@ -169,6 +188,11 @@ func (s *Session) Combined(id ID, a Algebra, others []*Set) (ID, error) {
 	if err != nil {
 		return 0, err
 	}
+	demand := a.growth(o.body.(*Set), others)
+	if err := s.store.Admit(demand); err != nil {
+		return 0, err
+	}
+	defer s.store.Done(demand)
 	made, err := s.store.graph.create(KindSet, o.typ, nil)
 	if err != nil {
 		return 0, err
