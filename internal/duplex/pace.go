@@ -19,13 +19,14 @@ import (
 // two microseconds each, instead of looking out for somebody who waits for the CPU that they look with.
 //
 // Who yields on a machine with other work loses the CPU for milliseconds, where one that sleeps is served when its message comes. After such
-// a loss nobody in this process yields for a while (pauseMin, doubled each time up to pauseMax); waits then only look, and sleep when that was not enough.
+// a loss nobody in this process yields for a while (pauseMin, doubled each time up to pauseMax); waits then only look (pausedTime), and sleep when that was not enough.
 const (
-	lookTime  = 4 * time.Microsecond  // looking only
-	spinTime  = 50 * time.Microsecond // looking and yielding
-	yieldLost = 300 * time.Microsecond
-	pauseMin  = time.Millisecond
-	pauseMax  = time.Second
+	lookTime   = 4 * time.Microsecond  // looking only
+	pausedTime = 20 * time.Microsecond // likewise, while nobody may yield: as long as it takes to wake the other side
+	spinTime   = 50 * time.Microsecond // looking and yielding
+	yieldLost  = 300 * time.Microsecond
+	pauseMin   = time.Millisecond
+	pauseMax   = 100 * time.Millisecond
 
 	crowdedFor  = 32
 	looksAtOnce = 8
@@ -84,7 +85,7 @@ func (p *Pace) Next() bool {
 	case waited < int64(lookTime) && crowded.Load() == 0:
 		return true
 	case t < pausedUntil.Load():
-		return waited < int64(lookTime)
+		return waited < int64(pausedTime)
 	}
 	sys.Yield()
 	took := now() - t
