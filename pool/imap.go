@@ -54,13 +54,14 @@ type stream[In, Out any] struct {
 	quit     chan struct{}     // closed: nobody wants any more
 	reading  atomic.Bool       // the input is asked for its next element
 
-	mu       sync.Mutex
-	under    map[*flight[Out]]struct{}
-	launched int
+	mu    sync.Mutex
+	under map[*flight[Out]]struct{} // those under way, if they are not ordered: else they are in flights
+	last  *flight[Out]              // that is being yielded
 
-	done  chan struct{} // closed when there will be no more flights; the rest is set before
-	err   error         // why
-	panic *inputPanic
+	done     chan struct{} // closed when there will be no more flights; the rest is set before
+	launched int           // flights
+	err      error         // why
+	panic    *inputPanic
 }
 
 // An inputPanic is what an input has panicked with.
@@ -171,15 +172,15 @@ func (s *stream[In, Out]) submit(ctx context.Context, chunk []In) bool {
 		s.err = err
 		return false
 	}
-	s.mu.Lock()
-	s.under[f] = struct{}{}
 	s.launched++
-	s.mu.Unlock()
 	if s.ordered {
 		s.flights <- f
-	} else {
-		f.observe(func() { s.flights <- f })
+		return true
 	}
+	s.mu.Lock()
+	s.under[f] = struct{}{}
+	s.mu.Unlock()
+	f.observe(func() { s.flights <- f })
 	return true
 }
 
@@ -195,14 +196,17 @@ func (s *stream[In, Out]) yield(ctx context.Context, yield func(Out, error) bool
 			}
 			return
 		}
+		s.last = f
 		goOn, err := f.yield(ctx, yield)
 		if err != nil {
 			yield(zero, err)
 			return
 		}
-		s.mu.Lock()
-		delete(s.under, f)
-		s.mu.Unlock()
+		if !s.ordered {
+			s.mu.Lock()
+			delete(s.under, f)
+			s.mu.Unlock()
+		}
 		if !goOn {
 			return
 		}
@@ -245,13 +249,30 @@ func (s *stream[In, Out]) end(ctx context.Context, stop func()) {
 	if !s.reading.Load() {
 		<-s.done
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for f := range s.under {
+	callOff := func(f *flight[Out]) {
 		if ctx.Err() != nil {
 			f.cancel()
 		} else {
 			f.withdraw(s.executor)
+		}
+	}
+	if !s.ordered {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for f := range s.under {
+			callOff(f)
+		}
+		return
+	}
+	if s.last != nil {
+		callOff(s.last) // if ctx ended while it was waited for
+	}
+	for {
+		select {
+		case f := <-s.flights:
+			callOff(f)
+		default:
+			return
 		}
 	}
 }
