@@ -148,6 +148,16 @@ func (r *Reader) Count() int {
 // More reports whether the record goes on.
 func (r *Reader) More() bool { return r.err == nil && len(r.b) > 0 }
 
+// Rest returns what was not read yet, which is part of the record's memory.
+func (r *Reader) Rest() []byte {
+	b := r.b
+	r.b = nil
+	return b
+}
+
+// Len is the number of bytes that were not read yet.
+func (r *Reader) Len() int { return len(r.b) }
+
 // Skip passes over the rest.
 func (r *Reader) Skip() { r.b = nil }
 

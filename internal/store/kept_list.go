@@ -111,6 +111,10 @@ func (l *List) replay(e effect, r *replayer) error {
 			l.fillLocked(items[0])
 		}
 	case effectListArrange:
+		if r.Len() < l.rope.n { // each has at least a byte
+			r.Fail("an order of all values")
+			return r.Err()
+		}
 		places := make([]int, l.rope.n)
 		for i := range places {
 			places[i] = place(l.rope.n)
