@@ -80,7 +80,7 @@ func Init[A any](fn *process.Func[A], args A) Initializer {
 // A Pool is an [Executor] whose tasks run in worker processes. It comes from [New], is safe for concurrent use, and belongs to the process that made it: it cannot be passed to another one.
 type Pool struct {
 	options Options
-	ids     []identity
+	ids     []registered.Identity
 
 	mu        sync.Mutex
 	backlog   backlog
@@ -131,7 +131,7 @@ func New(o Options) (*Pool, error) {
 	if o.Name == "" {
 		o.Name = "worker"
 	}
-	p := &Pool{options: o, room: room{limit: o.Backlog}, ids: tasks.identities(), estimates: map[*entry]time.Duration{}, finished: make(chan struct{})}
+	p := &Pool{options: o, room: room{limit: o.Backlog}, ids: identities(), estimates: map[*entry]time.Duration{}, finished: make(chan struct{})}
 	p.reporter = reporter{call: o.Progress, stats: p.Stats}
 	p.stealing = time.AfterFunc(time.Hour, p.stealTime)
 	p.stealing.Stop()

@@ -7,7 +7,6 @@ import (
 	"reflect"
 	"runtime"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-multiproc/multiproc/internal/registered"
@@ -78,25 +77,15 @@ func RegisterName[In, Out any](name string, fn func(context.Context, In) (Out, e
 }
 
 func register[In, Out any](name string, fn func(context.Context, In) (Out, error)) *Task[In, Out] {
-	if fn == nil {
-		panic("pool: cannot register a nil function")
-	}
-	code := runtime.FuncForPC(reflect.ValueOf(fn).Pointer())
-	symbol := code.Name()
-	if method, ok := strings.CutSuffix(symbol, "-fm"); ok {
-		panic("pool: cannot register the method value " + method + ": its receiver does not exist in the worker; register a function that takes the receiver as its argument")
-	}
-	t := &Task[In, Out]{fn: fn, in: formOf[In](), out: formOf[Out]()}
-	t.entry = &entry{id: identity{Name: symbol, In: typeName(reflect.TypeFor[In]()), Out: typeName(reflect.TypeFor[Out]())}, call: t.call}
-	t.entry.title = symbol
-	if isLiteral(symbol) {
+	t := &Task[In, Out]{fn: fn, in: formOf[In](), out: formOf[Out](), entry: new(entry)}
+	t.entry.call = t.call
+	t.entry.Entry = tasks.Register(name, fn, reflect.TypeFor[In](), reflect.TypeFor[Out](), t.entry)
+	t.entry.title = t.entry.Name()
+	if name == "" && isLiteral(t.entry.title) {
+		code := runtime.FuncForPC(reflect.ValueOf(fn).Pointer())
 		file, line := code.FileLine(code.Entry())
-		t.entry.title = fmt.Sprintf("%s (%s:%d)", symbol, filepath.Base(file), line)
+		t.entry.title = fmt.Sprintf("%s (%s:%d)", t.entry.title, filepath.Base(file), line)
 	}
-	if name != "" {
-		t.entry.id.Name, t.entry.id.Explicit, t.entry.title = name, true, name
-	}
-	tasks.add(t.entry)
 	return t
 }
 
@@ -142,108 +131,24 @@ func (t *Task[In, Out]) call(ctx *taskContext, data []byte, fds []int, many bool
 
 // An entry is one registration.
 type entry struct {
-	id    identity // without K and N, which later registrations change
-	title string   // for people
-	index uint32   // among all
+	*registered.Entry[*entry]
+	title string // for people
 	call  func(ctx *taskContext, data []byte, fds []int, many bool, release func(), buf []byte) (*message, error)
 }
 
-// An identity is what parent and worker know a task by.
-type identity struct {
-	Name     string // symbol, or the name given to RegisterName
-	Explicit bool
-	In, Out  string // types
-	K, N     int    // the K-th, from 1, of N registrations that have all of the above in common
-}
-
-func (id identity) String() string {
-	kind := "task"
-	if id.Explicit {
-		kind = "task registered as"
-	}
-	s := fmt.Sprintf("%s %s(%s) %s", kind, id.Name, id.In, id.Out)
-	if id.N > 1 {
-		s += fmt.Sprintf(" (%d of %d)", id.K, id.N)
-	}
-	return s
-}
-
-func (id identity) base() identity {
-	id.K, id.N = 0, 0
-	return id
-}
-
-// tasks are all registrations, in their order.
-var tasks registry
-
-type registry struct {
-	mu      sync.Mutex
-	entries []*entry
-}
-
-func (r *registry) add(e *entry) {
-	if registered.Begun() {
-		panic("pool: " + e.id.Name + " is registered after process.Main or process.Init began, where a worker never comes; register it in a package-level variable")
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if e.id.Explicit {
-		for _, other := range r.entries {
-			if other.id.Explicit && other.id.Name == e.id.Name {
-				panic(fmt.Sprintf("pool: two tasks are registered as %q", e.id.Name))
-			}
-		}
-	}
-	e.index = uint32(len(r.entries))
-	r.entries = append(r.entries, e)
+// tasks are all registrations.
+var tasks = registered.Registry[*entry]{
+	Words: registered.Words{Package: "pool", What: "task", Here: "the parent", There: "the worker", Name: "pool.RegisterName"},
+	Begun: func() bool { return registered.Begun() }, // which is set later
 }
 
 // identities are those of all registrations, in their order.
-func (r *registry) identities() []identity {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	count := map[identity]int{}
-	ids := make([]identity, len(r.entries))
-	for i, e := range r.entries {
-		ids[i] = e.id
-		count[e.id]++
-		ids[i].K = count[e.id]
-	}
-	for i, e := range r.entries {
-		ids[i].N = count[e.id]
+func identities() []registered.Identity {
+	var ids []registered.Identity
+	for _, id := range tasks.All() {
+		ids = append(ids, id)
 	}
 	return ids
-}
-
-// find returns the registration that the parent calls id.
-func (r *registry) find(id identity) (*entry, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var found *entry
-	n := 0
-	for _, e := range r.entries {
-		if e.id != id.base() {
-			continue
-		}
-		if n++; n == id.K {
-			found = e
-		}
-	}
-	switch {
-	case n == 0:
-		return nil, fmt.Errorf("the %v is not registered in the worker; register it in a package-level variable, under no condition that differs between parent and worker (a flag, the environment, the time)", id)
-	case n != id.N || found == nil:
-		return nil, fmt.Errorf("the %v is registered %d times in the worker, so that it is not certain which one is meant; register it the same number of times in both, or give each a name with pool.RegisterName", id, n)
-	}
-	return found, nil
-}
-
-// typeName tells types apart that have the same name in packages of the same name.
-func typeName(t reflect.Type) string {
-	if t.Name() != "" && t.PkgPath() != "" {
-		return t.PkgPath() + "." + t.Name()
-	}
-	return t.String()
 }
 
 // Keep takes a handle, file or connection that came with the arguments of the task that ctx belongs to out of what is closed when the task returns, and

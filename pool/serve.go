@@ -35,7 +35,7 @@ import (
 type workerArgs struct {
 	Data, Control *socket
 	Board         *shm.Segment
-	Tasks         []identity
+	Tasks         []registered.Identity
 	Initializer   *parcel
 }
 
@@ -46,7 +46,7 @@ type server struct {
 	ctx   context.Context
 	conn  *wire.Conn
 	board *board
-	ids   []identity
+	ids   []registered.Identity
 	found []*entry // by the parent's numbers, as far as they were asked for
 
 	current  atomic.Pointer[taskContext]
@@ -255,10 +255,12 @@ func (s *server) call(ctx *taskContext, h *taskHeader, data []byte, fds []int, r
 	}
 	e := s.found[h.task]
 	if e == nil {
-		if e, err = tasks.find(s.ids[h.task]); err != nil {
+		found, err := tasks.Find(s.ids[h.task])
+		if err != nil {
 			closeAll(fds)
 			return m, err
 		}
+		e = found.Value
 		s.found[h.task] = e
 	}
 	defer func() {

@@ -222,7 +222,7 @@ func (w *worker) sendLocked(j *job) {
 		w.load += j.estimate
 	}
 	w.given++
-	h := taskHeader{slot: slot, task: j.entry.index, generation: j.generation, timeout: int64(j.timeout), many: j.many}
+	h := taskHeader{slot: slot, task: uint32(j.entry.Index), generation: j.generation, timeout: int64(j.timeout), many: j.many}
 	w.board.queue(slot, j.generation)
 	crash.At("pool.queued")
 	n, tag := j.recordSize(), uint32(tagTask)

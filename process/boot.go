@@ -76,7 +76,7 @@ func prepare(j *job) (func(context.Context) error, error) {
 	if err := j.header.Limits.apply(j.header.Grace); err != nil {
 		return nil, err
 	}
-	e, err := functions.find(j.header.Func)
+	e, err := functions.Find(j.header.Func)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func prepare(j *job) (func(context.Context) error, error) {
 			return nil, err
 		}
 	}
-	call, err := e.decode(j.data[0], j.takeFDs(0))
+	call, err := e.Value(j.data[0], j.takeFDs(0))
 	if err != nil {
 		return nil, fmt.Errorf("its arguments did not arrive: %w", err)
 	}

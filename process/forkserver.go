@@ -36,7 +36,7 @@ func SetForkServer(o ForkServerOptions) { warm.setOptions(o) }
 // It returns ctx's error when ctx ends first, [ErrNoMain] before [Main] or [Init], and the reason why no child can be
 // executed, or why those that are end before they are ready. Where there is no [ForkServer] it is [errors.ErrUnsupported].
 func WarmUp(ctx context.Context) error {
-	if !functions.hasBegun() {
+	if !begun.Load() {
 		return ErrNoMain
 	}
 	if err := warm.fillAndWait(ctx); err != nil {

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/go-multiproc/multiproc/internal/handover"
+	"github.com/go-multiproc/multiproc/internal/registered"
 )
 
 // An Inherited is a variable that children started by [Fork] begin with a copy of. It is safe for concurrent use; the value in it
@@ -31,7 +32,7 @@ func Inherit[T any](initial T) *Inherited[T] {
 	i := new(Inherited[T])
 	i.v.Store(&initial)
 	inherits.add(&inheritable{
-		typ:  typeName(reflect.TypeFor[T]()),
+		typ:  registered.TypeName(reflect.TypeFor[T]()),
 		take: func(root string) (*handover.Message, error) { return handover.Marshal(*i.v.Load(), root) },
 		put: func(data []byte, fds []int) error {
 			v := new(T)
@@ -67,7 +68,7 @@ type inheritance struct {
 }
 
 func (in *inheritance) add(v *inheritable) {
-	if functions.hasBegun() {
+	if begun.Load() {
 		panic("process: Inherit is called after process.Main or process.Init began, where a child never comes; call it for a package-level variable")
 	}
 	in.mu.Lock()

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/go-multiproc/multiproc/internal/handover"
+	"github.com/go-multiproc/multiproc/internal/registered"
 	"github.com/go-multiproc/multiproc/internal/wire"
 )
 
@@ -48,7 +49,7 @@ const (
 
 // A jobHeader is what a child has to know before it can make sense of its arguments.
 type jobHeader struct {
-	Func    identity
+	Func    registered.Identity
 	Info    Info // of the child; its PID is not known yet
 	Parent  Info
 	Number  string // of the child among its ancestors: 2:1 is the first one of the second
@@ -74,7 +75,7 @@ type part struct {
 func (h *jobHeader) encode() []byte {
 	var e encoder
 	e.number(protocol)
-	h.Func.encode(&e)
+	encodeIdentity(&h.Func, &e)
 	h.Info.encode(&e)
 	h.Parent.encode(&e)
 	e.text(h.Number)
@@ -101,7 +102,7 @@ func (h *jobHeader) decode(frame []byte) (rest []byte, err error) {
 	if version := d.number(); version != protocol && d.err == nil {
 		return nil, fmt.Errorf("the parent speaks version %d of the protocol, this program %d", version, protocol)
 	}
-	h.Func.decode(&d)
+	decodeIdentity(&h.Func, &d)
 	h.Info.decode(&d)
 	h.Parent.decode(&d)
 	h.Number = d.text()
@@ -120,18 +121,18 @@ func (h *jobHeader) decode(frame []byte) (rest []byte, err error) {
 	return d.rest, d.err
 }
 
-func (id *identity) encode(e *encoder) {
+func encodeIdentity(id *registered.Identity, e *encoder) {
 	e.text(id.Name)
 	e.flag(id.Explicit)
-	e.text(id.Arg)
+	e.text(id.In)
 	e.number(id.K)
 	e.number(id.N)
 }
 
-func (id *identity) decode(d *decoder) {
+func decodeIdentity(id *registered.Identity, d *decoder) {
 	id.Name = d.text()
 	id.Explicit = d.flag()
-	id.Arg = d.text()
+	id.In = d.text()
 	id.K = d.number()
 	id.N = d.number()
 }

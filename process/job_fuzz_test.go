@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/go-multiproc/multiproc/internal/handover"
+	"github.com/go-multiproc/multiproc/internal/registered"
 	"github.com/go-multiproc/multiproc/internal/wire"
 )
 
@@ -40,7 +41,7 @@ func jobFrame(t testing.TB, v any) (b []byte, fds []int) {
 		t.Fatal(err)
 	}
 	defer m.Drop()
-	h := jobHeader{Func: identity{Name: "main.f", Arg: "int", K: 1, N: 1}, Info: Info{Name: "Process-1", Method: Spawn}}
+	h := jobHeader{Func: registered.Identity{Name: "main.f", In: "int", K: 1, N: 1}, Info: Info{Name: "Process-1", Method: Spawn}}
 	return frame(t, func(c *wire.Conn) error { return sendJob(c, h, []*handover.Message{m}) })
 }
 
@@ -104,7 +105,7 @@ func FuzzJob(f *testing.F) {
 				sum += b // every byte can be read
 			}
 		}
-		functions.find(j.header.Func)
+		functions.Find(j.header.Func)
 		j.free()
 		if j.header.Log {
 			unix.Close(j.log)

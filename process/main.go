@@ -41,7 +41,7 @@ func Main(run func() int) {
 //
 // A second call does nothing.
 func Init() {
-	functions.begin()
+	begun.Store(true)
 	if control >= 0 {
 		runJob()
 	}

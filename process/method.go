@@ -81,7 +81,7 @@ func setStartMethodLocked(m Method) error {
 		return fmt.Errorf("process: %v is no start method", m)
 	}
 	startMethod.method, startMethod.set = m, true
-	if m == ForkServer && functions.hasBegun() {
+	if m == ForkServer && begun.Load() {
 		warm.warmUp()
 	}
 	return nil

@@ -10,25 +10,25 @@ import (
 
 // Package pool runs registered functions in workers, as initialisers.
 func init() {
-	registered.Begun = functions.hasBegun
+	registered.Begun = begun.Load
 	registered.Describe = func(fn any) []byte {
-		id := functions.identify(fn.(interface{ registration() *entry }).registration())
+		id := functions.Identify(fn.(interface{ registration() *entry }).registration())
 		var e encoder
-		id.encode(&e)
+		encodeIdentity(&id, &e)
 		return e
 	}
 	registered.Prepare = func(description, data []byte, fds []int) (func(context.Context) error, error) {
-		var id identity
+		var id registered.Identity
 		d := decoder{rest: description}
-		id.decode(&d)
+		decodeIdentity(&id, &d)
 		if d.err != nil {
 			return nil, fmt.Errorf("process: the description of a function: %w", d.err)
 		}
-		e, err := functions.find(id)
+		e, err := functions.Find(id)
 		if err != nil {
 			return nil, err
 		}
-		return e.decode(data, fds)
+		return e.Value(data, fds)
 	}
 }
 

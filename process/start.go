@@ -45,7 +45,7 @@ func (p *Process) Start() error {
 		return fmt.Errorf("process: start of a closed Process: %w", fs.ErrClosed)
 	case p.child != nil:
 		return ErrStarted
-	case !functions.hasBegun():
+	case !begun.Load():
 		return ErrNoMain
 	}
 	if p.Name == "" {
@@ -82,7 +82,7 @@ func (p *Process) startLocked() error {
 		s.grace = DefaultGrace
 	}
 	header := jobHeader{
-		Func:    functions.identify(p.entry),
+		Func:    functions.Identify(p.entry),
 		Info:    Info{Name: s.name, ParentPID: os.Getpid(), Method: method, Daemon: s.daemon},
 		Parent:  Current(),
 		Number:  childNumber(p.number),
