@@ -61,6 +61,7 @@ func (j *Journal) settle() {
 		}
 		select {
 		case <-time.After(j.options.Pause):
+		case <-j.complete:
 		case <-j.closing:
 			return
 		}

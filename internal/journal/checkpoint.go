@@ -156,7 +156,7 @@ func (j *Journal) checkpoint() (*Checkpoint, error) {
 	c := &Checkpoint{j: j, number: j.number}
 	c.dir = filepath.Join(j.dir, snapshotName(c.number)+unfinished)
 	var err error
-	if c.part, err = createPart(c.dir, 0); err != nil {
+	if c.part, err = createPart(c.dir, 0, segmentSize); err != nil {
 		os.RemoveAll(c.dir)
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -88,10 +89,11 @@ type Journal struct {
 	retry      time.Time    // when a failed checkpoint may be tried again
 	snapshot   atomic.Int64 // size of the last checkpoint, in bytes
 
-	dirty   chan struct{} // something is to be done in a second
-	closing chan struct{}
-	once    sync.Once
-	work    sync.WaitGroup
+	dirty    chan struct{} // something is to be done in a second
+	complete chan struct{} // or now, since a part is complete, and wal keeps it in memory until it is closed
+	closing  chan struct{}
+	once     sync.Once
+	work     sync.WaitGroup
 }
 
 // keepSize is the largest buffer that is kept.
@@ -159,6 +161,12 @@ func (j *Journal) writeLocked() error {
 			return fmt.Errorf("%w: %w", ErrRefused, err)
 		}
 	}
+	if j.part.size > partSize && j.newPartLocked() == nil { // if it fails, this one will do
+		select {
+		case j.complete <- struct{}{}:
+		default:
+		}
+	}
 	j.mu.Lock()
 	buf := j.buf
 	if len(buf) == 0 {
@@ -211,7 +219,7 @@ func (j *Journal) refuse(err error) {
 
 // newPartLocked begins the next part of the log.
 func (j *Journal) newPartLocked() error {
-	p, err := createPart(filepath.Join(j.dir, partName(j.number+1)), j.written)
+	p, err := createPart(filepath.Join(j.dir, partName(j.number+1)), j.written, math.MaxInt)
 	if err != nil {
 		os.RemoveAll(filepath.Join(j.dir, partName(j.number+1)))
 		return err

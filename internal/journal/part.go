@@ -29,8 +29,12 @@ type part struct {
 }
 
 const (
-	// segmentSize is the size of a file of a part. wal keeps the last file in memory, and syncs each that it completes.
+	// segmentSize is the size of a file of a snapshot. wal keeps the last file in memory, and syncs each that it completes.
 	segmentSize = 4 << 20
+
+	// partSize is the size at which a part of the log is followed by another. It has one file: wal would have writers wait while
+	// it syncs one that it completes.
+	partSize = 4 << 20
 
 	// pieceSize is the largest piece. Longer writes are several.
 	pieceSize = 1 << 20
@@ -60,8 +64,10 @@ var walOptions = wal.Options{
 }
 
 // createPart makes a part whose stream begins at start.
-func createPart(dir string, start uint64) (*part, error) {
-	w, err := wal.Open(dir, &walOptions)
+func createPart(dir string, start uint64, segment int) (*part, error) {
+	o := walOptions
+	o.SegmentSize = segment
+	w, err := wal.Open(dir, &o)
 	if err != nil {
 		return nil, err
 	}

@@ -30,11 +30,12 @@ func Open(dir string, o Options, load Load) (*Journal, error) {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
 	j := &Journal{
-		dir:     dir,
-		options: o,
-		sizes:   map[uint64]int64{},
-		dirty:   make(chan struct{}, 1),
-		closing: make(chan struct{}),
+		dir:      dir,
+		options:  o,
+		sizes:    map[uint64]int64{},
+		dirty:    make(chan struct{}, 1),
+		complete: make(chan struct{}, 1),
+		closing:  make(chan struct{}),
 	}
 	j.w.owner = j
 	position, err := j.load(load)
