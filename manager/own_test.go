@@ -45,7 +45,8 @@ var (
 	panics    = manager.RegisterMethod(accounts, func(_ *account, _ context.Context, what string) (int, error) { panic(what) })
 	untilEnd  = manager.RegisterMethod(accounts, func(a *account, ctx context.Context, told *manager.Event) (int, error) {
 		if told != nil {
-			if err := told.Set(ctx); err != nil {
+			// ctx may end as soon as they know, which is before we do.
+			if err := told.Set(context.WithoutCancel(ctx)); err != nil {
 				return 0, err
 			}
 		}
