@@ -205,10 +205,10 @@ func TestTimeToLive(t *testing.T) {
 	}
 	// What is being updated stays until then.
 	check(d.SetTTL(ctx, "leased", 1, ttl))
-	if _, err := d.Update(ctx, "leased", func(v int, ok bool) (int, error) {
+	if _, err := d.Update(ctx, "leased", func(v int, _ bool) (int, error) {
 		time.Sleep(2 * ttl) // longer than it would live
-		_, ok, err := d.Get(ctx, "leased")
-		if !ok {
+		_, there, err := d.Get(ctx, "leased")
+		if !there {
 			t.Errorf("a key that is being updated went: %v", err)
 		}
 		return v + 1, err

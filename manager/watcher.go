@@ -94,8 +94,9 @@ func (w *watcher) unwatch(s *session) {
 		w.changed.Store(true)
 	}
 	h.turn.Lock() // the watcher may be in the middle of something
+	served := h.served
 	h.turn.Unlock()
-	if h.served {
+	if served {
 		h.misses = 0
 		return
 	}

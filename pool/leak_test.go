@@ -156,7 +156,6 @@ var runPool = process.Register(func(ctx context.Context, _ struct{}) error {
 	if err != nil {
 		return err
 	}
-	var fs []*pool.Future[int]
 	for range 2 {
 		pid, err := startChild.Apply(ctx, p, 0)
 		if err != nil {
@@ -170,7 +169,6 @@ var runPool = process.Register(func(ctx context.Context, _ struct{}) error {
 		for !f.Running() {
 			time.Sleep(time.Millisecond)
 		}
-		fs = append(fs, f)
 	}
 	for _, pid := range p.PIDs() {
 		fmt.Println(pid)
