@@ -19,6 +19,8 @@ import (
 	"github.com/go-multiproc/multiproc/pool"
 )
 
+func init() { play = playScene }
+
 // A scene is a program with a pool whose one worker, or which itself, is killed at a crash point: it runs in a binary that has them. It does everything at which one is: tasks by the hundred and one by one,
 // large arguments and results, results faster than they are taken, cancellations, a pause, and an end.
 func playScene(name string) int {

@@ -11,10 +11,13 @@ import (
 	"github.com/go-multiproc/multiproc/process"
 )
 
+// play is what the test binary does when it is run as a scene, where there are scenes.
+var play func(name string) int
+
 func TestMain(m *testing.M) {
 	process.Main(func() int {
-		if name := os.Getenv("POOL_TEST_SCENE"); name != "" {
-			return playScene(name)
+		if name := os.Getenv("POOL_TEST_SCENE"); name != "" && play != nil {
+			return play(name)
 		}
 		// Under the race detector every exit takes a second by default, to let reports come out.
 		os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0"))

@@ -56,7 +56,7 @@ func attach(fd, size int) (*Memory, error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, os.NewSyscallError("fstat", err)
 	}
-	if st.Size != int64(fileSize(size)) || st.Blksize != int64(os.Getpagesize()) {
+	if st.Size != int64(fileSize(size)) || int64(st.Blksize) != int64(os.Getpagesize()) {
 		return nil, fmt.Errorf("what the peer sent has %d bytes in pages of %d, not %d in pages of %d", st.Size, st.Blksize, fileSize(size), os.Getpagesize())
 	}
 	return mapMemory(fd, size)
