@@ -45,6 +45,7 @@ type load struct {
 	Bulk  []byte
 	Reply int
 	Slow  bool // to be decoded
+	Pause time.Duration
 }
 
 type reply struct {
@@ -67,6 +68,7 @@ func (s *slowly) UnmarshalBinary(b []byte) error {
 
 var haul = pool.Register(func(_ context.Context, l load) (reply, error) {
 	array.Add(l.Runs, l.Task, 1)
+	time.Sleep(l.Pause)
 	r := reply{l.Task, make(slowly, l.Reply)}
 	if l.Slow {
 		r.Bulk[0] = 1
@@ -85,8 +87,9 @@ func scene(ctx context.Context, workerDies bool) error {
 		return err
 	}
 	fs := make([]*pool.Future[reply], 0, n)
+	var pause time.Duration
 	submit := func(bulk, back int, slow bool) error {
-		f, err := haul.Submit(ctx, p, load{len(fs), runs, make([]byte, bulk), back, slow})
+		f, err := haul.Submit(ctx, p, load{len(fs), runs, make([]byte, bulk), back, slow, pause})
 		fs = append(fs, f)
 		return err
 	}
@@ -114,6 +117,10 @@ func scene(ctx context.Context, workerDies bool) error {
 	}
 	for i := 0; i < n; {
 		phase := i * 6 / n
+		pause = 0
+		if phase == 4 {
+			pause = 200 * time.Microsecond // so that some are still there to be cancelled, with the worker but not begun
+		}
 		for range n / 6 {
 			switch phase {
 			case 0, 4:

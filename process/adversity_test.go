@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/go-multiproc/multiproc/internal/detector"
 	"github.com/go-multiproc/multiproc/process"
 	"github.com/go-multiproc/multiproc/psync"
 	"github.com/go-multiproc/multiproc/value"
@@ -57,7 +58,7 @@ var adversities = []adversity{
 func TestAdversities(t *testing.T) { eachWay(t, testAdversities) }
 
 func testAdversities(t *testing.T) {
-	if raceEnabled && (currentWay.method == process.Fork || currentWay.cold) {
+	if detector.Enabled && (currentWay.method == process.Fork || currentWay.cold) {
 		t.Skip("hundreds of processes, each of which takes long to begin with the race detector")
 	}
 	for _, a := range adversities {

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/go-multiproc/multiproc/internal/detector"
 	"github.com/go-multiproc/multiproc/process"
 )
 
@@ -62,7 +63,7 @@ func TestTracebackSettings(t *testing.T) {
 		{"crash", "segv", -1, syscall.SIGABRT, "SIGSEGV: segmentation violation, sent by a process", true},
 	} {
 		t.Run(test.traceback+"/"+test.how, func(t *testing.T) {
-			if test.how == "map writes" && (raceEnabled || runtime.GOMAXPROCS(0) == 1) {
+			if test.how == "map writes" && (detector.Enabled || runtime.GOMAXPROCS(0) == 1) {
 				t.Skip("the race detector finds it first, one CPU never")
 			}
 			t.Parallel()

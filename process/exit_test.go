@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-multiproc/multiproc/internal/detector"
 	"github.com/go-multiproc/multiproc/process"
 )
 
@@ -189,7 +190,7 @@ func testEndings(t *testing.T) {
 	}
 	for how, want := range ways {
 		t.Run(how, func(t *testing.T) {
-			if (how == "map writes" || how == "reader writer") && (raceEnabled || runtime.GOMAXPROCS(0) == 1) {
+			if (how == "map writes" || how == "reader writer") && (detector.Enabled || runtime.GOMAXPROCS(0) == 1) {
 				t.Skip("the race detector finds it first, one CPU never")
 			}
 			t.Parallel()

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/go-multiproc/multiproc/internal/detector"
 )
 
 // checkSystem refuses what this process may not give its children. With credentials or namespaces of its own, the child may be allowed
@@ -124,7 +126,7 @@ func limitMemory(n int64) error {
 // 160 MiB, and 140 KiB for each goroutine.
 func roomAbove(n uint64) uint64 {
 	room := 2*n + 64<<20
-	if raceBuild {
+	if detector.Enabled {
 		room = 8*n + 1<<30
 	}
 	if withForeignCode() {

@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/go-multiproc/multiproc/internal/detector"
 	"github.com/go-multiproc/multiproc/process"
 )
 
@@ -108,7 +109,7 @@ func TestMemoryLimit(t *testing.T) {
 			}
 			t.Run(way+"/"+method.String(), func(t *testing.T) {
 				t.Parallel()
-				if way == "goroutines" && raceEnabled {
+				if way == "goroutines" && detector.Enabled {
 					t.Skip("the race detector takes 140 KiB for each")
 				}
 				// What grows by copying has old and new at once; a goroutine is more than its stack.
@@ -210,7 +211,7 @@ func TestLimitsAreHandedOn(t *testing.T) {
 				if want := fmt.Sprintf("77 77 3 5 [%d]", here.Nice[0]+3); rest != want {
 					t.Errorf("%q, want %q", rest, want)
 				}
-				if most := uint64((400 + 8*(runtime.GOMAXPROCS(0)+8)) * mib); data < 100*mib || data > most && !raceEnabled {
+				if most := uint64((400 + 8*(runtime.GOMAXPROCS(0)+8)) * mib); data < 100*mib || data > most && !detector.Enabled {
 					t.Errorf("RLIMIT_DATA is %d MiB", data/mib)
 				}
 			})

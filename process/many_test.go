@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-multiproc/multiproc/internal/detector"
 	"github.com/go-multiproc/multiproc/process"
 )
 
@@ -28,7 +29,7 @@ func TestManyChildren(t *testing.T) { eachWay(t, testManyChildren) }
 
 func testManyChildren(t *testing.T) {
 	sequential, simultaneous := "200", "40"
-	if raceEnabled {
+	if detector.Enabled {
 		sequential, simultaneous = "50", "20"
 	}
 	if os.Getenv(manyMarker) != "" {
@@ -187,7 +188,7 @@ func settledStock(ctx context.Context, before *holdings) (h holdings, err error)
 		case before == nil && h.zombies == 0:
 			return h, nil
 		case before != nil && h.descriptors <= before.descriptors && h.goroutines <= before.goroutines && h.children <= before.children && h.zombies == 0 &&
-			h.files <= before.files && h.anonymous <= before.anonymous+anonymous && (h.memory <= before.memory+memory || raceEnabled): // the detector keeps a memory of its own
+			h.files <= before.files && h.anonymous <= before.anonymous+anonymous && (h.memory <= before.memory+memory || detector.Enabled): // the detector keeps a memory of its own
 			return h, nil
 		case time.Now().After(end):
 			return h, fmt.Errorf("something is left: %+v", h)

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-multiproc/multiproc/internal/detector"
 	"github.com/go-multiproc/multiproc/internal/reexec"
 	"github.com/go-multiproc/multiproc/psync"
 )
@@ -183,7 +184,7 @@ func goesOn(t *testing.T, s *shared) time.Duration {
 // moments.
 func TestKillStorm(t *testing.T) {
 	kills := 1000
-	if testing.Short() || raceEnabled {
+	if testing.Short() || detector.Enabled {
 		kills = 150
 	}
 	const fighters = 6

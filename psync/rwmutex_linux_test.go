@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-multiproc/multiproc/internal/detector"
 	"github.com/go-multiproc/multiproc/internal/reexec"
 	"github.com/go-multiproc/multiproc/internal/seg"
 	"github.com/go-multiproc/multiproc/internal/verify"
@@ -510,7 +511,7 @@ func TestRWMutexExcludes(t *testing.T) {
 // Processes are killed at random moments, readers and writers.
 func TestRWMutexKillStorm(t *testing.T) {
 	kills := 300
-	if testing.Short() || raceEnabled {
+	if testing.Short() || detector.Enabled {
 		kills = 60
 	}
 	const procs = 5

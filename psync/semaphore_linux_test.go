@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-multiproc/multiproc/internal/detector"
 	"github.com/go-multiproc/multiproc/internal/reexec"
 	"github.com/go-multiproc/multiproc/internal/seg"
 	"github.com/go-multiproc/multiproc/internal/verify"
@@ -455,7 +456,7 @@ func TestSemaphoreLimits(t *testing.T) {
 // Processes are killed at random moments. The others go on, and no permit is lost.
 func TestSemaphoreKillStorm(t *testing.T) {
 	kills := 300
-	if testing.Short() || raceEnabled {
+	if testing.Short() || detector.Enabled {
 		kills = 60
 	}
 	const n, procs = 3, 5

@@ -2,6 +2,9 @@
 
 package detector
 
+// Enabled: this is a build without the race detector.
+const Enabled = false
+
 // Order is empty in builds without the race detector.
 type Order struct{}
 

@@ -4,6 +4,9 @@ package detector
 
 import "sync/atomic"
 
+// Enabled: this is a build with the race detector, which takes several times the memory and the time.
+const Enabled = true
+
 // An Order is one thing that orders: what came before a Release comes before
 // what follows a later Acquire. It must be the same one for all goroutines of the
 // process, however they came by the shared object.

@@ -1,5 +1,0 @@
-//go:build !race
-
-package psync_test
-
-const raceEnabled = false
