@@ -19,6 +19,8 @@ var durableGroup = group{
 	experiments: durableExperiments,
 	comparisons: []comparison{
 		{what: "Dict.Set, kept, synced each second", ours: "kept set", against: "not kept", theirs: "plain set", faster: 0.7},
+		{what: "write(2) of 64 bytes", ours: "bare write", against: "Dict.Set, not kept", theirs: "plain set"},
+		{what: "Dict.Set over the socket, kept", ours: "socket kept set", against: "not kept", theirs: "socket plain set", faster: 0.7},
 		{what: "Get and Set, 16 goroutines", ours: "kept 16", against: "not kept", theirs: "plain 16", faster: 0.7},
 		{what: "Get and Set, 4 processes", ours: "kept 4", against: "not kept", theirs: "plain 4", faster: 0.7},
 		{what: "BatchSet of 1,000, per entry", ours: "kept batch", against: "not kept", theirs: "plain batch", faster: 0.7},
@@ -73,6 +75,16 @@ func durableExperiments(ctx context.Context) (_ []experiment, _ func(), err erro
 	for i := range each {
 		inTurn = append(inTurn, experiments[i], experiments[each+i])
 	}
+	for _, side := range []struct {
+		name string
+		o    manager.Options
+	}{{"socket plain", manager.Options{NoRings: true}}, {"socket kept", manager.Options{NoRings: true, Path: filepath.Join(dir, "kept by socket")}}} {
+		d, err := dict(side.o)
+		if err != nil {
+			return nil, nil, err
+		}
+		inTurn = append(inTurn, keyedExperiments(side.name, ourDict{d}, nil)[0])
+	}
 	synced, err := dict(manager.Options{Path: filepath.Join(dir, "synced"), Sync: manager.SyncAlways})
 	if err != nil {
 		return nil, nil, err
@@ -83,6 +95,19 @@ func durableExperiments(ctx context.Context) (_ []experiment, _ func(), err erro
 	}
 	ends = append(ends, func() { bare.Close() })
 	return append(inTurn,
+		experiment{"bare write", func(context.Context) (figures, error) {
+			const n = 5_000
+			record := make([]byte, 64)
+			ns, err := perOp(n, func() error {
+				for range n {
+					if _, err := bare.Write(record); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			return figures{"bare write": ns}, err
+		}},
 		experiment{"synced", func(ctx context.Context) (figures, error) {
 			const n = 50
 			ours, err := perOp(n, func() error {

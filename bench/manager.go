@@ -229,7 +229,7 @@ func managerExperiments(ctx context.Context) (_ []experiment, _ func(), err erro
 
 // keyedExperiments measures one side.
 func keyedExperiments(name string, k keyed, c *crew) []experiment {
-	const n = 5_000
+	const n = 20_000
 	entries := map[string]int{}
 	for i := range 1000 {
 		entries[fmt.Sprint("key ", i)] = i
