@@ -150,7 +150,7 @@ func finish(conn *wire.Conn, r result, ctx context.Context) {
 		// To be asked to end, before or while it waits for them, is to be asked to end them.
 		context.AfterFunc(ctx, family.stopAll)
 	}
-	family.finish(nil)
+	family.finish(nil, nil)
 	if !r.Failed {
 		leave()
 	}

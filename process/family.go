@@ -171,15 +171,24 @@ func childNumber(n int) string {
 }
 
 // finish is what a process does with its children before it exits: it waits for them, and stops those that are
-// daemons. When stop is closed, it waits no more. Children that wait for a job are stopped in any case.
-func (c *children) finish(stop <-chan struct{}) {
+// daemons. When stop is closed, it does no more. Children that wait for a job are stopped in any case. settle, if it is not nil, is called before
+// daemons are stopped, and closes stop if a signal for the whole family has arrived: a Ctrl-C that ended the others is on its way to the
+// daemons as well, and must not come second.
+func (c *children) finish(stop <-chan struct{}, settle func()) {
 	c.wait(func(p *Process) bool { return !p.settings.daemon && !p.settings.detach }, stop)
 	daemon := func(p *Process) bool { return p.settings.daemon }
 	c.mu.Lock()
 	daemons := c.livingLocked(daemon)
 	c.mu.Unlock()
-	for _, p := range daemons {
-		p.Terminate()
+	if len(daemons) > 0 && settle != nil {
+		settle()
+	}
+	select {
+	case <-stop: // and whoever closed it sees to them
+	default:
+		for _, p := range daemons {
+			p.Terminate()
+		}
 	}
 	c.wait(daemon, stop)
 	warm.stop()

@@ -24,7 +24,7 @@ func Main(run func() int) {
 	Init()
 	s := handleSignals()
 	code := run()
-	family.finish(s.stopping)
+	family.finish(s.stopping, s.catchUp)
 	s.exit(code)
 }
 
