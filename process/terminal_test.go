@@ -113,7 +113,7 @@ func TestCtrlC(t *testing.T) {
 				got = slices.Compact(got) // a trap may be sprung each time
 			}
 			if !slices.Equal(got, want) {
-				t.Errorf("the terminal shows\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+				t.Errorf("the terminal shows\n%s\n(and ended with %v), want\n%s", strings.Join(got, "\n"), err, strings.Join(want, "\n"))
 			}
 			cmd.Wait()
 			status := cmd.ProcessState.Sys().(syscall.WaitStatus)
