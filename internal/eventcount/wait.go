@@ -148,6 +148,9 @@ func (c *Count) wait(ctx context.Context, w Wanted) error {
 			leads = c.leads(me)
 			continue // by way of Try: whoever is woken looks, even if ctx has ended
 		}
+		if !c.watches(me.done) {
+			c.watch(ctx, me.done) // before it announces itself, or it would have to do that again
+		}
 		key := announce(c.word)
 		crash.At("eventcount.announced")
 		// From here on, whoever changes what we wait for rings. What was changed before, we
@@ -298,6 +301,16 @@ func (c *Count) wakeReadyLocked() {
 			w.wake()
 		}
 	}
+}
+
+// watches reports whether nothing is to be done for the leader to be woken when the ctx whose Done that is ends.
+func (c *Count) watches(done <-chan struct{}) bool {
+	if done == nil {
+		return true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return done == c.watched || c.suspended
 }
 
 // watch has the leader woken when ctx ends. The watch outlasts the wait, since the next one is
