@@ -203,35 +203,40 @@ func limitOpenFiles(n uint64) error {
 }
 
 // addNice changes the nice value of all threads of this process, which is what a process has of it on Linux: setpriority is for one
-// thread, and a new thread has its creator's. So threads are gone through until there is none that was not there before: then all have
-// it, and whoever creates another hands it on.
+// thread, and a new thread has its creator's. So threads are gone through until all have it: then whoever creates another hands it on.
+//
+// What cannot be seen is a thread that is being made: the kernel copies the creator's value well before the new thread is in the list. So the
+// world is stopped before the threads are looked at again, which is when the runtime has no thread half made: what makes one is not
+// preempted meanwhile, or a P waits for the one that is made (newm and startm in the runtime's proc.go, Go 1.26). And they are looked at twice, because the list ends early where
+// a thread ends that is just being listed (next_tid in fs/proc/base.c).
 func addNice(n int) error {
 	nice, err := niceValue(0)
 	if err != nil {
 		return err
 	}
 	nice = min(max(nice+n, -20), 19)
-	done := map[int]bool{}
-	for {
-		d, err := os.ReadDir("/proc/self/task")
+	for well := 0; well < 2; well++ {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		tasks, err := os.ReadDir("/proc/self/task")
 		if err != nil {
 			return err
 		}
-		again := false
-		for _, e := range d {
-			tid, err := strconv.Atoi(e.Name())
-			if err != nil || done[tid] {
+		for _, task := range tasks {
+			tid, err := strconv.Atoi(task.Name())
+			if err != nil {
+				continue
+			}
+			if has, err := niceValue(tid); err == nil && has == nice || errors.Is(err, unix.ESRCH) {
 				continue
 			}
 			if err := unix.Setpriority(unix.PRIO_PROCESS, tid, nice); err != nil && !errors.Is(err, unix.ESRCH) {
 				return os.NewSyscallError("setpriority", err)
 			}
-			done[tid], again = true, true
-		}
-		if !again {
-			return nil
+			well = -1
 		}
 	}
+	return nil
 }
 
 // niceValue returns a thread's nice value; 0 is the calling one.

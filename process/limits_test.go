@@ -219,6 +219,41 @@ func TestLimitsAreHandedOn(t *testing.T) {
 	}
 }
 
+// threadsMarker has this program make threads from its initialisation on.
+const threadsMarker = "PROCESS_TEST_THREADS"
+
+func init() {
+	if os.Getenv(threadsMarker) == "" {
+		return
+	}
+	// A goroutine that ends while it is locked to its thread takes the thread with it, so that the next needs another.
+	var again func(n int)
+	again = func(n int) {
+		runtime.LockOSThread()
+		if n > 0 {
+			go again(n - 1)
+		}
+	}
+	go again(200)
+}
+
+// A thread that is being made while the others are given their nice value gets it too.
+func TestNiceAmongNewThreads(t *testing.T) {
+	here, err := lookAtLimits()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 50 {
+		s := run(t, showLimits, 0, func(p *process.Process) {
+			p.Env = append(os.Environ(), threadsMarker+"=1")
+			p.Limits.Nice = 3
+		})
+		if want := fmt.Sprintf("[%d]", here.Nice[0]+3); !strings.HasSuffix(strings.TrimSpace(s), " "+want) {
+			t.Fatalf("%q, want all threads at %s", s, want)
+		}
+	}
+}
+
 func TestBadLimits(t *testing.T) {
 	for _, test := range []struct {
 		limits process.Limits
