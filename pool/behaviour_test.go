@@ -313,3 +313,140 @@ func TestNested(t *testing.T) {
 		t.Errorf("a pool of its own: %d %v", n, err)
 	}
 }
+
+// A pool that is made smaller while its workers start has no more of them in the end than it was told.
+func TestResizeWhileWorkersStart(t *testing.T) {
+	ctx := within(t)
+	p := newPool(t, pool.Options{Workers: 4})
+	var fs []*pool.Future[int]
+	for range 4 {
+		f, err := block.Submit(ctx, p, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fs = append(fs, f)
+	}
+	if s := p.Stats(); s.Workers != 4 {
+		t.Fatalf("%+v", s)
+	}
+	if err := p.Resize(1); err != nil {
+		t.Fatal(err)
+	}
+	for s := p.Stats(); s.Running == 0 || s.Workers > 1; s = p.Stats() {
+		if ctx.Err() != nil {
+			t.Fatalf("%+v", s)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	for _, f := range fs {
+		f.Cancel()
+	}
+	if n, err := square.Apply(ctx, p, 5); n != 25 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	if s := p.Stats(); s.Died != 0 || s.Workers != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A pool that is made smaller stops workers that are busy when they have finished what they run, and runs elsewhere what they had not begun.
+func TestResizeOfABusyPool(t *testing.T) {
+	ctx := within(t)
+	p := newPool(t, pool.Options{Workers: 3})
+	var fs []*pool.Future[int]
+	for range 3 {
+		f, err := block.Submit(ctx, p, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fs = append(fs, f)
+	}
+	for p.Stats().Running < 3 {
+		if ctx.Err() != nil {
+			t.Fatalf("%+v", p.Stats())
+		}
+		time.Sleep(time.Millisecond)
+	}
+	rest, err := square.MapAsync(ctx, p, make([]int, 100))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Resize(1); err != nil {
+		t.Fatal(err)
+	}
+	if s := p.Stats(); s.Workers != 1 || s.Running != 3 {
+		t.Errorf("%+v", s)
+	}
+	for _, f := range fs {
+		f.Cancel()
+		if _, err := f.Result(ctx); !errors.Is(err, pool.ErrCancelled) {
+			t.Errorf("%v", err)
+		}
+	}
+	if _, err := rest.Result(ctx); err != nil {
+		t.Error(err)
+	}
+	for len(p.PIDs()) > 1 {
+		if ctx.Err() != nil {
+			t.Fatalf("%+v", p.Workers())
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if s := p.Stats(); s.Died != 0 || s.Workers != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// The clock of a time limit starts when the worker begins, however long the task has waited there.
+func TestTimeLimitStartsWithTheTask(t *testing.T) {
+	ctx := within(t)
+	p := newPool(t, pool.Options{Workers: 1, Grace: 10 * time.Millisecond})
+	if _, err := pause.With(pool.TaskOptions{Chunk: 1}).Map(ctx, p, make([]time.Duration, 2000)); err != nil { // it learns that they are short, and is sent several
+		t.Fatal(err)
+	}
+	first, err := pause.Submit(ctx, p, 300*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := pause.With(pool.TaskOptions{Timeout: 50 * time.Millisecond}).Submit(ctx, p, time.Microsecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := p.Stats(); s.Sent != 2 {
+		t.Errorf("the second one was not sent ahead: %+v", s)
+	}
+	if _, err := second.Result(ctx); err != nil {
+		t.Errorf("one that has waited behind a long one: %v", err)
+	}
+	if _, err := first.Result(ctx); err != nil || p.Stats().Died > 0 {
+		t.Errorf("%v, %+v", err, p.Stats())
+	}
+}
+
+// With a grace period below zero nobody is killed: neither for its time limit, nor for being cancelled.
+func TestNoGrace(t *testing.T) {
+	ctx := within(t)
+	p := newPool(t, pool.Options{Workers: 1, Grace: -1})
+	if d, err := pause.With(pool.TaskOptions{Timeout: time.Millisecond}).Apply(ctx, p, 200*time.Millisecond); d == 0 || err != nil {
+		t.Errorf("one that does not heed its time limit: %v, %v", d, err)
+	}
+	f, err := pause.Submit(ctx, p, 200*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for !f.Running() {
+		if ctx.Err() != nil {
+			t.Fatal("it does not run")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if !f.Cancel() {
+		t.Error("Cancel of a running task said no")
+	}
+	if d, err := f.Result(ctx); d == 0 || err != nil {
+		t.Errorf("one that does not heed that it is cancelled: %v, %v", d, err)
+	}
+	if s := p.Stats(); s.Died != 0 || s.Started != 1 {
+		t.Errorf("%+v", s)
+	}
+}

@@ -91,13 +91,13 @@ func diedRunning(task string, exit *process.ExitError, reason error) *WorkerDied
 type InitError struct {
 	Err string // what the initialiser returned, or how the worker died
 
-	exit error
+	is []error
 }
 
 func (e *InitError) Error() string { return "pool: workers cannot start: " + e.Err }
 
-// Unwrap returns the [process.ExitError] of the worker that died, nil if the initialiser returned an error.
-func (e *InitError) Unwrap() error { return e.exit }
+// Unwrap returns the [process.ExitError] of the worker that died; or, if the initialiser returned an error, what [RegisterError] knows of those that it wraps.
+func (e *InitError) Unwrap() []error { return e.is }
 
 // fullError is of a submission that has waited for room in vain.
 func fullError(limit int, ctx context.Context) error {
@@ -121,7 +121,7 @@ func (e *UnfinishedError) Unwrap() error { return e.Err }
 //
 //	var ErrEmpty = pool.RegisterError(errors.New("the file is empty"))
 //
-// It returns err. Known from the start are the errors of packages context, io, io/fs and os that callers compare with, errors.ErrUnsupported, psync's
+// It returns err, and panics if that is nil, or of a type that cannot be compared. Known from the start are the errors of packages context, io, io/fs and os that callers compare with, errors.ErrUnsupported, psync's
 // ErrOwnerDied, queue's ErrClosed, [ErrClosed] and [ErrCancelled], and every [syscall.Errno].
 func RegisterError(err error) error {
 	if err == nil {

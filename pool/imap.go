@@ -3,6 +3,8 @@ package pool
 import (
 	"context"
 	"iter"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -249,30 +251,26 @@ func (s *stream[In, Out]) end(ctx context.Context, stop func()) {
 	if !s.reading.Load() {
 		<-s.done
 	}
-	callOff := func(f *flight[Out]) {
-		if ctx.Err() != nil {
-			f.cancel()
-		} else {
-			f.withdraw(s.executor)
+	var under []*flight[Out]
+	if s.ordered {
+		if s.last != nil {
+			under = append(under, s.last) // if ctx ended while it was waited for
 		}
-	}
-	if !s.ordered {
+		for len(s.flights) > 0 {
+			under = append(under, <-s.flights)
+		}
+	} else {
 		s.mu.Lock()
-		defer s.mu.Unlock()
-		for f := range s.under {
-			callOff(f)
-		}
-		return
+		under = slices.Collect(maps.Keys(s.under))
+		s.mu.Unlock()
 	}
-	if s.last != nil {
-		callOff(s.last) // if ctx ended while it was waited for
+	// First those that have not begun: else they would, in the places of those that are cancelled before them.
+	for _, f := range slices.Backward(under) {
+		f.withdraw(s.executor)
 	}
-	for {
-		select {
-		case f := <-s.flights:
-			callOff(f)
-		default:
-			return
+	if ctx.Err() != nil {
+		for _, f := range under {
+			f.cancel()
 		}
 	}
 }

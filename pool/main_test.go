@@ -2,6 +2,8 @@ package pool_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -15,6 +17,11 @@ import (
 var play func(name string) int
 
 func TestMain(m *testing.M) {
+	if os.Getenv("POOL_TEST_NO_MAIN") != "" { // a program that does not call process.Main
+		_, err := pool.New(pool.Options{Workers: 1})
+		fmt.Print(errors.Is(err, process.ErrNoMain), " ", err)
+		os.Exit(0)
+	}
 	process.Main(func() int {
 		if name := os.Getenv("POOL_TEST_SCENE"); name != "" && play != nil {
 			return play(name)

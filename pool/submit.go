@@ -113,17 +113,28 @@ func (t *Task[In, Out]) MapAsync(ctx context.Context, e Executor, in []In) (*Fut
 		m.future.finish(m.out, nil)
 		return m.future, nil
 	}
+	submitting, stop := context.WithCancel(ctx)
+	defer stop()
+	m.stop = stop
 	// In portions, so that the workers have something to do while the rest is encoded.
 	const portion = 64
 	batch := make([]*job, 0, portion)
 	for i := range m.jobs {
+		if m.hasFailed() {
+			m.giveUpFrom(i-len(batch), batch)
+			return m.future, nil
+		}
 		err := m.prepare(i)
 		if err == nil {
 			batch = append(batch, &m.jobs[i])
 			if len(batch) == portion || i == len(m.jobs)-1 {
 				var n int
-				n, err = e.submit(ctx, batch...)
+				n, err = e.submit(submitting, batch...)
 				batch = append(batch[:0], batch[n:]...)
+				if err != nil && m.hasFailed() {
+					m.giveUpFrom(i+1-len(batch), batch)
+					return m.future, nil
+				}
 			}
 		} else {
 			err = fmt.Errorf("pool: map %s: %w", t.Name(), err)
@@ -135,6 +146,9 @@ func (t *Task[In, Out]) MapAsync(ctx context.Context, e Executor, in []In) (*Fut
 			m.cancel()
 			return nil, err
 		}
+	}
+	if m.hasFailed() {
+		m.recall() // what was submitted while complete had the rest recalled
 	}
 	return m.future, nil
 }
@@ -162,6 +176,7 @@ type mapping[In, Out any] struct {
 	chunk    int
 	jobs     []job
 	future   *Future[[]Out]
+	stop     func() // ends the wait for room of who submits
 
 	mu     sync.Mutex
 	left   int
@@ -231,6 +246,7 @@ func (m *mapping[In, Out]) complete(i int, o outcome) {
 	left := m.left
 	m.mu.Unlock()
 	if first && err != ErrCancelled && left > 0 {
+		m.stop()
 		go m.recall() // which comes back here
 	}
 	if left > 0 {
@@ -243,15 +259,32 @@ func (m *mapping[In, Out]) complete(i int, o outcome) {
 	m.future.finish(m.out, nil)
 }
 
-// cancel cancels all parts.
+// cancel cancels all parts, the last ones first: else one that had not begun would, in the place of one that was cancelled before it.
 func (m *mapping[In, Out]) cancel() bool {
 	some := false
-	for i := range m.jobs {
+	for i := len(m.jobs) - 1; i >= 0; i-- {
 		if m.jobs[i].complete != nil && m.executor.cancel(&m.jobs[i]) {
 			some = true
 		}
 	}
 	return some
+}
+
+func (m *mapping[In, Out]) hasFailed() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.err != nil
+}
+
+// giveUpFrom ends the parts from number i on, which were not submitted: a part before them has failed. Of those that are in batch arguments are encoded.
+func (m *mapping[In, Out]) giveUpFrom(i int, batch []*job) {
+	for _, j := range batch {
+		j.args.drop()
+	}
+	m.recall()
+	for ; i < len(m.jobs); i++ {
+		m.complete(i, outcome{err: ErrCancelled})
+	}
 }
 
 // recall cancels the parts that have not begun.

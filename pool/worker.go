@@ -545,7 +545,7 @@ func (w *worker) receive() error {
 		return w.isReady()
 	case len(b) > 1 && b[0] == frameReady:
 		f := taskError("", b[1:])
-		w.pool.fail(&InitError{Err: f.Err})
+		w.pool.fail(&InitError{Err: f.Err, is: f.is})
 		return errors.New("its initialiser failed")
 	case len(b) == 1+resultSize && b[0] == frameResult && h.get(b[1:]):
 		data, fds, err := w.conn.ReadFrame(math.MaxInt)
@@ -585,6 +585,8 @@ func (w *worker) isReady() error {
 		w.terminateLocked()
 	case w.stopped:
 		w.stopped = false
+		w.stopLocked()
+	case p.staffLocked() > p.options.Workers: // Resize, meanwhile
 		w.stopLocked()
 	}
 	p.dispatchLocked()
@@ -737,7 +739,7 @@ func (w *worker) died() {
 		p.deaths++
 		// One that was killed may have been unlucky. One that fails by itself will do so again.
 		if p.failed == nil && !stopped && (exitErr != nil && exit.Signal == 0 || p.deaths >= maxDeaths) {
-			failure = &InitError{Err: exit.Error(), exit: exit}
+			failure = &InitError{Err: exit.Error(), is: []error{exit}}
 		}
 	}
 	unexpected := !w.stopped

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"reflect"
 	"slices"
 	"sync"
 	"syscall"
@@ -29,16 +30,19 @@ type sentinel struct {
 // Errors are those that all packages share. The standard library's are known from the start.
 var Errors = func() *Sentinels {
 	s := &Sentinels{byKey: map[string]error{}}
-	s.Add(context.Canceled, context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, fs.ErrInvalid, fs.ErrPermission, fs.ErrExist,
-		fs.ErrNotExist, fs.ErrClosed, os.ErrDeadlineExceeded, os.ErrProcessDone, errors.ErrUnsupported)
+	s.Add(context.Canceled, context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, io.ErrShortBuffer, io.ErrShortWrite, io.ErrNoProgress,
+		fs.ErrInvalid, fs.ErrPermission, fs.ErrExist, fs.ErrNotExist, fs.ErrClosed, os.ErrDeadlineExceeded, os.ErrProcessDone, os.ErrNoDeadline, errors.ErrUnsupported)
 	return s
 }()
 
-// Add makes errors known that are not.
+// Add makes errors known that are not. It panics for one that is equal to none, not to itself either: nobody could find it again.
 func (s *Sentinels) Add(errs ...error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, err := range errs {
+		if !reflect.ValueOf(err).Comparable() {
+			panic(fmt.Sprintf("multiproc: RegisterError: a %T cannot be compared, so that errors.Is would never find it; use a pointer", err))
+		}
 		if slices.ContainsFunc(s.all, func(k sentinel) bool { return k.err == err }) {
 			continue // another package has brought it
 		}
