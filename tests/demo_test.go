@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 // buildDemo builds cmd/demo once for all tests of this run.
@@ -94,6 +95,44 @@ func TestDemoJSON(t *testing.T) {
 	watch.check(t)
 }
 
+// Lists and helps fit in a terminal of 80 columns, and each help says what there is to see and where to read on.
+func TestDemoHelp(t *testing.T) {
+	watch := newTidy(t)
+	list, _, code := demo(t, watch, nil, "list")
+	if code != 0 {
+		t.Fatalf("demo list: exit code %d", code)
+	}
+	fits := func(what, text string) {
+		for line := range strings.Lines(text) {
+			if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 80 {
+				t.Errorf("%s has a line of %d columns: %s", what, n, line)
+			}
+		}
+	}
+	fits("demo list", list)
+	names := []string{""}
+	for l := range strings.Lines(list) {
+		names = append(names, strings.Fields(l)[0])
+	}
+	for _, name := range names {
+		help, stderr, code := demo(t, watch, nil, strings.Fields("help "+name)...)
+		if code != 0 || stderr != "" {
+			t.Errorf("demo help %s: exit code %d, error %q", name, code, stderr)
+		}
+		fits("demo help "+name, help)
+		if name == "" {
+			continue
+		}
+		if same, _, code := demo(t, watch, nil, name, "--help"); code != 0 || same != help {
+			t.Errorf("demo %s --help: exit code %d, and not what demo help %s says: %q", name, code, name, same)
+		}
+		if first, _, _ := strings.Cut(help, "\n"); strings.HasPrefix(first, "Shows") || !strings.Contains(help, "cmd/demo/"+name+".go") {
+			t.Errorf("demo help %s does not say what it does and where it stands: %q", name, help)
+		}
+	}
+	watch.check(t)
+}
+
 // Shells can complete the commands, and the values of flags where there are some to choose from.
 func TestDemoCompletes(t *testing.T) {
 	watch := newTidy(t)
@@ -117,6 +156,8 @@ func TestDemoUsage(t *testing.T) {
 	for _, args := range [][]string{
 		{"nosuch"},
 		{"--nosuch"},
+		{"help", "nosuch"},
+		{"help", "list", "superfluous"},
 		{"start", "superfluous"},
 		{"start", "--children=0"},
 		{"hundred", "--processes=many"},

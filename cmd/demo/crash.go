@@ -104,6 +104,9 @@ func crashes(ctx context.Context, s *stage) error {
 
 	err = mu.Lock(ctx)
 	s.check(errors.Is(err, psync.ErrOwnerDied), "the lock of the one that was killed: %v", err)
+	if err == nil {
+		return mu.Unlock() // the worker has not come as far as the lock
+	}
 	if err := mu.LockOrRecover(ctx, nil); err != nil {
 		return err
 	}

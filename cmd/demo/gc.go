@@ -13,13 +13,14 @@ import (
 	"github.com/go-multiproc/multiproc/shm"
 )
 
-const gcShort = "remove the named objects in /dev/shm that no process has open"
+const gcShort = "remove named objects that no process has open"
 
 func gcCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "gc", Short: gcShort, Args: noArgs,
-		Long: "Removes named objects whose users have all ended. What a living process has open, of this user or another, stays.",
+		Long: `Removes the named objects in /dev/shm whose users have all ended. What a living
+process has open, of this user or another, stays.`,
 		RunE: func(*cobra.Command, []string) error {
 			removed, err := shm.Reap()
 			if asJSON {

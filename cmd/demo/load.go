@@ -21,7 +21,7 @@ import (
 	"github.com/go-multiproc/multiproc/process"
 )
 
-const loadShort = "a file's lines into a dict of the manager, by several processes; kept through a kill"
+const loadShort = "a file's lines into a dict that outlives a kill"
 
 type loadOptions struct {
 	processes int
@@ -122,8 +122,10 @@ func loadFile(ctx context.Context, name string, o loadOptions) (done loaded, err
 		return done, err
 	}
 	defer lines.Close()
-	if n, err := lines.Len(ctx); err != nil || n > 0 {
-		return done, errors.Join(err, fmt.Errorf("%s has %d lines already; choose another directory", o.keep, n))
+	if n, err := lines.Len(ctx); err != nil {
+		return done, err
+	} else if n > 0 {
+		return done, fmt.Errorf("%s has %d lines already; choose another directory", o.keep, n)
 	}
 	written, err := array.New[int64](1)
 	if err != nil {
@@ -189,10 +191,11 @@ func check(ctx context.Context, name string, lines *manager.Dict[int, []byte]) (
 	if err = errors.Join(err, compare()); err != nil {
 		return n, err
 	}
-	if has, err := lines.Len(ctx); err != nil || has != n {
-		return n, errors.Join(err, fmt.Errorf("the dict has %d lines, the file %d", has, n))
+	has, err := lines.Len(ctx)
+	if err == nil && has != n {
+		err = fmt.Errorf("the dict has %d lines, the file %d", has, n)
 	}
-	return n, nil
+	return n, err
 }
 
 func loadCommand() *cobra.Command {
@@ -201,13 +204,15 @@ func loadCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "load FILE",
 		Short: loadShort,
-		Long: `Writes the lines of a file into a dict of the manager, under their numbers from 1: line k by
-process k mod N. Then it reads them all back, and compares them with the file.
+		Long: `Writes the lines of a file into a dict of the manager, under their numbers from
+1: line k by process k mod N. Then it reads them all back, and compares them
+with the file.
 
-With --keep the manager's server keeps them in a directory, where the next one finds them.`,
-		Args: func(_ *cobra.Command, args []string) error {
+With --keep the manager's server keeps them in a directory, where the next one
+finds them.`,
+		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return &usageError{errors.New("load needs the name of one file")}
+				return misused(cmd, "load needs the name of one file")
 			}
 			return nil
 		},
@@ -222,9 +227,9 @@ With --keep the manager's server keeps them in a directory, where the next one f
 			if asJSON {
 				return json.NewEncoder(os.Stdout).Encode(done)
 			}
-			fmt.Printf("%d lines (%d bytes) by %d processes in %.3f s: %.0f lines/s, %.1f MB/s\n", done.Lines, done.Bytes, done.Processes,
+			_, err = fmt.Printf("%d lines (%d bytes) by %d processes in %.3f s: %.0f lines/s, %.1f MB/s\n", done.Lines, done.Bytes, done.Processes,
 				done.Seconds, done.PerSecond, float64(done.Bytes)/1e6/done.Seconds)
-			return nil
+			return err
 		},
 	}
 	countFlag(cmd, &o.processes, "processes", 1, "how many of them load")

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -17,7 +16,7 @@ import (
 	"github.com/go-multiproc/multiproc/process"
 )
 
-const logstatsShort = "visits and distinct clients of access logs, counted by processes"
+const logstatsShort = "access logs counted by processes: visits, clients"
 
 func logstatsCommand() *cobra.Command {
 	o := logOptions{workers: process.CPUCount(), partSize: 32 << 20}
@@ -27,13 +26,13 @@ func logstatsCommand() *cobra.Command {
 		Short: logstatsShort,
 		Long: `Counts the visits and the distinct clients of each access log.
 
-A visit is a line that is not blank. Its client is the first field, up to a comma if
-there is one. Fields are separated by spaces and tabs.
+A visit is a line that is not blank. Its client is the first field, up to a
+comma if there is one. Fields are separated by spaces and tabs.
 
 Worker processes share the work: large files are cut into parts.`,
-		Args: func(_ *cobra.Command, args []string) error {
+		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return &usageError{errors.New("logstats needs the names of log files")}
+				return misused(cmd, "logstats needs the names of log files")
 			}
 			return nil
 		},

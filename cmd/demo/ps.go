@@ -18,7 +18,7 @@ import (
 	"github.com/go-multiproc/multiproc/shm"
 )
 
-const psShort = "who has the named objects of this machine open, holds them and waits for them"
+const psShort = "named objects: who has, holds and waits for them"
 
 // inspectAll looks at every named object.
 func inspectAll() ([]*shm.Status, error) {
@@ -44,7 +44,9 @@ func psCommand() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use: "ps", Short: psShort, Args: noArgs,
-		Long: "Lists named objects with package shm's List and Inspect. A lock that will never be given back can be taken away with psync.ForceUnlock.",
+		Long: `Lists the named objects of this machine with package shm's List and Inspect: who
+has them open, who holds them, and who waits for them. A lock that will never be
+given back can be taken away with psync.ForceUnlock.`,
 		RunE: func(*cobra.Command, []string) error {
 			all, err := inspectAll()
 			if err != nil {

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	serveShort    = "a server with a goroutine or a process per connection, or with workers"
-	clientShort   = "its client: answers to what you type"
+	serveShort    = "a goroutine or process per connection, or workers"
+	clientShort   = "the client of serve: answers to what you type"
 	serverAddress = "127.0.0.1:4242"
 )
 
@@ -27,12 +27,13 @@ func serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: serveShort,
-		Long: `Answers each line of its clients in capitals, and says which process did. --mode says by whom
-a connection is served:
+		Long: `Answers each line of its clients in capitals, and says which process did. --mode
+says by whom a connection is served:
 
   goroutine  by a goroutine of this process
   process    by a new process that is given the connection
-  prefork    by one of several workers that share the listener; one that dies is replaced
+  prefork    by one of several workers that share the listener; one that dies is
+             replaced
 
 Ctrl-C ends it in good order, and a second one at once.`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -40,7 +41,7 @@ Ctrl-C ends it in good order, and a second one at once.`,
 				return err
 			}
 			if waysToServe[mode] == nil {
-				return &usageError{fmt.Errorf("--mode is %q; it has to be goroutine, process or prefork", mode)}
+				return misused(cmd, "--mode is %q; it has to be goroutine, process or prefork", mode)
 			}
 			return nil
 		},
@@ -86,7 +87,7 @@ Ctrl-C ends it in good order, and a second one at once.`,
 	cmd.RegisterFlagCompletionFunc("mode", cobra.FixedCompletions([]string{"goroutine", "process", "prefork"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().StringVar(&address, "address", serverAddress, "where to listen")
 	countFlag(cmd, &workers, "workers", 1, "number of worker processes")
-	cmd.Flags().BoolVar(&check, "check", false, "serve some clients of its own in each mode, and check what they get")
+	cmd.Flags().BoolVar(&check, "check", false, "serve clients of its own in each mode, and check")
 	return cmd
 }
 
@@ -94,10 +95,10 @@ func clientCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "client [ADDRESS]",
 		Short: clientShort,
-		Long:  "Sends each line that you type to the server of 'demo serve', at " + serverAddress + " unless\nthe argument says otherwise, and shows the answers. Q quits.",
+		Long:  "Sends each line that you type to the server of 'demo serve', at " + serverAddress + "\nunless the argument says otherwise, and shows the answers. Q quits.",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return &usageError{errors.New("client takes one address")}
+				return misused(cmd, "client takes one address")
 			}
 			return nil
 		},
@@ -106,7 +107,11 @@ func clientCommand() *cobra.Command {
 			if len(args) > 0 {
 				address = args[0]
 			}
-			return talk(cmd.Context(), address, os.Stdin, os.Stdout)
+			err := talk(cmd.Context(), address, os.Stdin, os.Stdout)
+			if errors.Is(err, syscall.ECONNREFUSED) {
+				err = fmt.Errorf("%w; start one with 'demo serve'", err)
+			}
+			return err
 		},
 	}
 }

@@ -17,12 +17,19 @@ type stage struct {
 	talks  bool   // alone, it tells what happens; on the tour, only what was checked
 	checks int
 	passed int
+	err    error // of printing: what nobody could read has not been shown
+}
+
+func (s *stage) printf(format string, args ...any) {
+	if _, err := fmt.Fprintf(s.out, format, args...); err != nil && s.err == nil {
+		s.err = err
+	}
 }
 
 // say tells what happens.
 func (s *stage) say(format string, args ...any) {
 	if s.talks {
-		fmt.Fprintf(s.out, "        "+format+"\n", args...)
+		s.printf("        "+format+"\n", args...)
 	}
 }
 
@@ -34,7 +41,16 @@ func (s *stage) check(holds bool, format string, args ...any) {
 		s.passed++
 		verdict = "ok"
 	}
-	fmt.Fprintf(s.out, "%-6s  %-10s  %s\n", verdict, s.name, fmt.Sprintf(format, args...))
+	s.printf("%-6s  %-11s  %s\n", verdict, s.name, fmt.Sprintf(format, args...))
+}
+
+// works checks that something could be done: err is nil, and else said after what it was.
+func (s *stage) works(err error, format string, args ...any) {
+	what := fmt.Sprintf(format, args...)
+	if err != nil {
+		what += ": " + err.Error()
+	}
+	s.check(err == nil, "%s", what)
 }
 
 // perform runs d. An error counts as a check that did not hold.
@@ -55,6 +71,9 @@ func (s *stage) perform(ctx context.Context, d demonstration) {
 }
 
 func (s *stage) verdict() error {
+	if s.err != nil {
+		return s.err
+	}
 	if s.passed != s.checks {
 		return errDidNotHold
 	}

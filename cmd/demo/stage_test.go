@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/spf13/cobra"
@@ -19,13 +20,13 @@ func TestVerdict(t *testing.T) {
 		fails   bool
 		printed string
 	}{
-		{"holds", func(_ context.Context, s *stage) error { s.check(true, "%d is one", 1); return nil }, false, "ok      it          1 is one\n"},
+		{"holds", func(_ context.Context, s *stage) error { s.check(true, "%d is one", 1); return nil }, false, "ok      it           1 is one\n"},
 		{"does not hold", func(_ context.Context, s *stage) error {
 			s.check(true, "one")
 			s.check(false, "two")
 			return nil
-		}, true, "FAILED  it          two\n"},
-		{"error", func(context.Context, *stage) error { return errors.New("no memory") }, true, "FAILED  it          no memory\n"},
+		}, true, "FAILED  it           two\n"},
+		{"error", func(context.Context, *stage) error { return errors.New("no memory") }, true, "FAILED  it           no memory\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var out bytes.Buffer
@@ -81,5 +82,19 @@ func TestDemonstrationsAreComplete(t *testing.T) {
 				t.Errorf("the help of %s does not lead to package %s: %q", d.name, name, c.Long)
 			}
 		}
+	}
+}
+
+// A tour whose output cannot be written has shown nothing.
+func TestVerdictNotPrinted(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("there is no /dev/full: ", err)
+	}
+	defer full.Close()
+	s := &stage{out: full, name: "it"}
+	s.check(true, "one")
+	if err := s.verdict(); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("verdict %v, want %v", err, syscall.ENOSPC)
 	}
 }
