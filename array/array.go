@@ -22,6 +22,7 @@ func init() { inspect.Register(kind.Name, cell.Inspect) }
 
 var kind = cell.Kind{
 	Name: "array",
+	Type: "Array",
 	Wrap: func(l *lock.Mutex) guard.Locker { return psync.Guard(l) },
 }
 
@@ -45,7 +46,8 @@ func options(opts []Options) (seg.Options, psync.Locker) {
 // sent through a pipe. It takes its guard along.
 //
 // After Close, methods that return an error return one that is fs.ErrClosed, and
-// the others panic.
+// the others panic, but for Name and Mutex. The zero Array can not be used: all its
+// methods but Close panic.
 type Array[T any] struct {
 	elems  []T          // the memory
 	obj    *cell.Object // immutable; nil in a zero Array
@@ -108,11 +110,15 @@ func Open[T any](name string, opts ...Options) (*Array[T], error) {
 // offset must be a multiple of T's size if that is 1, 2, 4 or 8, since accesses
 // are atomic then as everywhere, and else of T's alignment. Elements of other
 // sizes have no shadow copy in such a segment: other processes can see them half
-// written. There is no guard either; use a psync.Mutex.
+// written. There is no guard either; use a psync.Mutex. The error is fs.ErrInvalid if there
+// is no place for the elements, or says which part of T cannot be shared.
 func Over[T any](s *shm.Segment, offset, n int) (*Array[T], error) {
 	lt, err := cell.Layout[T](kind)
 	if err != nil {
 		return nil, err
+	}
+	if s == nil {
+		return nil, fmt.Errorf("array: %d elements in a nil segment: %w", n, fs.ErrInvalid)
 	}
 	return new(Array[T]).init(kind.Over(seg.FromSegment(s), lt, offset, n))
 }
@@ -135,17 +141,19 @@ func (a *Array[T]) init(o *cell.Object, err error) (*Array[T], error) {
 
 // Len is the number of elements. It never changes.
 func (a *Array[T]) Len() int {
+	a.object()
 	a.use()
 	return len(a.elems)
 }
 
 // Name is the name that the Array was created or opened with; "" if none.
-func (a *Array[T]) Name() string { return a.obj.Handle.Name() }
+func (a *Array[T]) Name() string { return a.object().Handle.Name() }
 
 // All loads one element after the other, with its index. It takes no lock: each
 // element is whole, and others may change while the loop runs.
 func (a *Array[T]) All() iter.Seq2[int, T] {
 	return func(yield func(int, T) bool) {
+		a.object()
 		a.use()
 		for i := range a.elems {
 			if !yield(i, a.Load(i)) {
@@ -203,8 +211,8 @@ func (a *Array[T]) Do(ctx context.Context, f func([]T) error) error {
 
 // under calls f under the guard.
 func (a *Array[T]) under(ctx context.Context, mode lock.Mode, f func() error) error {
-	if err := a.obj.Guard.Acquire(ctx, mode); err != nil {
-		return kind.Explain("Array", err)
+	if err := a.object().Guard.Acquire(ctx, mode); err != nil {
+		return kind.Explain(err)
 	}
 	done := false
 	defer func() {
@@ -215,7 +223,7 @@ func (a *Array[T]) under(ctx context.Context, mode lock.Mode, f func() error) er
 	err := f()
 	done = true
 	if e := a.obj.Guard.Release(); e != nil && err == nil {
-		err = kind.Explain("Array", e)
+		err = kind.Explain(e)
 	}
 	return err
 }
@@ -224,10 +232,10 @@ func (a *Array[T]) under(ctx context.Context, mode lock.Mode, f func() error) er
 // Swap, CompareAndSwap and Add do not take it; Do and Snapshot do. It is nil for
 // an Array made by NewRaw or Over. Closing it does nothing.
 func (a *Array[T]) Mutex() psync.Locker {
-	if a.obj.Guard.User == nil {
-		return nil
+	if g := a.object().Guard; g.User != nil {
+		return g.User
 	}
-	return a.obj.Guard.User
+	return nil
 }
 
 // Close ends this process's hold on the Array. It waits for calls of Do and
@@ -251,6 +259,14 @@ func (a *Array[T]) use() {
 
 func misuse() { panic("array: use of closed Array") }
 
+// object is what an Array that was made stands for.
+func (a *Array[T]) object() *cell.Object {
+	if a.obj == nil {
+		panic("array: use of an Array that was not made by New, NewRaw, Of, Create, Open or Over")
+	}
+	return a.obj
+}
+
 // HandOver describes the Array to another process. Packages process and pipe call
 // it.
 func (a *Array[T]) HandOver(e *handover.Encoder) error {
@@ -258,7 +274,7 @@ func (a *Array[T]) HandOver(e *handover.Encoder) error {
 	case a.obj == nil:
 		return fmt.Errorf("array: an Array that was not made by New, Create, Open or Over: %w", fs.ErrInvalid)
 	case a.closed.Load():
-		return kind.Closed("Array")
+		return kind.Closed()
 	}
 	return a.obj.HandOver(e)
 }

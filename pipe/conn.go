@@ -20,7 +20,7 @@ import (
 const DefaultMaxMessage = 1 << 30
 
 // A Conn is one end of a conversation, made by New, NewOneWay, Dial or Listener.Accept, or received from another process. Its zero value
-// is for Recv to fill.
+// is for Recv to fill; its methods return an error that is fs.ErrInvalid.
 //
 // It is safe for use by many goroutines: messages are never mixed, and each goes to one receiver. One end belongs to one process at a
 // time: handing it over (in a Send, or as an argument of a process) moves it.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 
 	"github.com/go-multiproc/multiproc/internal/wire"
 )
@@ -47,7 +48,7 @@ func (e *TooShortError) Error() string {
 func (e *TooShortError) Unwrap() error { return ErrTooShort }
 
 // errZero is what a Conn says that none of the constructors has made.
-var errZero = errors.New("pipe: use of a Conn that was not made by New, NewOneWay, Dial or Accept")
+var errZero = fmt.Errorf("pipe: use of a Conn that was not made by New, NewOneWay, Dial, Accept or FromFile: %w", fs.ErrInvalid)
 
 // public gives an error of the wire the names of this package. io.EOF stays bare.
 func public(op string, err error) error {

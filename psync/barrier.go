@@ -51,16 +51,16 @@ var barrierKind = newKind(barrierCode, func(param uint32) (int, error) {
 //     not noticed, since nothing tells that it would have come. One that dies after it
 //     has arrived has arrived: if all others come before anybody notices, it breaks the
 //     next round.
-//   - when a party stops waiting: its ctx ends, or it closes its Barrier. (Python's does
-//     the same on a timeout. To take the party out again instead would leave the others to
+//   - when a party stops waiting: its ctx ends, or had ended when it came, or it closes
+//     its Barrier. (Python's does the same on a timeout. To take the party out again instead would leave the others to
 //     wait for it.)
 //   - when somebody calls Abort.
 //
 // So the processes that take part may change: any one may leave, and another come in its
 // place, between two rounds or in the middle of one.
 //
-// After Close, Wait, Abort and Reset return an error that is fs.ErrClosed, and the others
-// panic. The zero Barrier can not be used.
+// After Close, Wait, Abort and Reset return an error that is fs.ErrClosed, and Waiting and
+// Broken panic. The zero Barrier can not be used: all its methods but Close panic.
 type Barrier struct {
 	b    *barrier.Barrier
 	at   spot
@@ -125,6 +125,14 @@ func BarrierSize(parties int) int {
 	return barrier.Size(parties)
 }
 
+// handle is where a Barrier that was made stands.
+func (b *Barrier) handle() *seg.Handle {
+	if b.b == nil {
+		panic("psync: use of a Barrier that was not made by NewBarrier, CreateBarrier, OpenBarrier or BarrierAt")
+	}
+	return b.at.h
+}
+
 // Wait arrives at the Barrier, and waits until all parties have, as long as ctx allows. Then
 // it returns the party's index: 0 for the first that arrived in the round, Parties()-1 for
 // the last. The last one does not wait, nor look at ctx.
@@ -135,38 +143,43 @@ func BarrierSize(parties int) int {
 //
 // What parties wrote before Wait, the others see after it.
 func (b *Barrier) Wait(ctx context.Context) (index int, err error) {
+	h := b.handle()
 	if !b.gate.Enter() {
-		return 0, seg.ErrClosed
+		return 0, h.ErrClosed()
 	}
 	defer b.gate.Leave()
-	if b.at.h.Closed() {
-		return 0, seg.ErrClosed
+	if h.Closed() {
+		return 0, h.ErrClosed()
 	}
-	return b.b.Wait(ctx, b.at.h)
+	return b.b.Wait(ctx, h)
 }
 
 // Abort breaks the Barrier: whoever waits, or comes, gets ErrBroken, until somebody calls
 // Reset.
-func (b *Barrier) Abort() error { return b.change(b.b.Abort) }
+func (b *Barrier) Abort() error { return b.change((*barrier.Barrier).Abort) }
 
 // Reset makes the Barrier empty and whole. Those who wait get ErrBroken. Nobody who took
 // part before is missed.
-func (b *Barrier) Reset() error { return b.change(b.b.Reset) }
+func (b *Barrier) Reset() error { return b.change((*barrier.Barrier).Reset) }
 
-func (b *Barrier) change(how func()) error {
+func (b *Barrier) change(how func(*barrier.Barrier)) error {
+	h := b.handle()
 	if !b.gate.Enter() {
-		return seg.ErrClosed
+		return h.ErrClosed()
 	}
 	defer b.gate.Leave()
-	if b.at.h.Closed() {
-		return seg.ErrClosed
+	if h.Closed() {
+		return h.ErrClosed()
 	}
-	how()
+	how(b.b)
 	return nil
 }
 
 // Parties is how many parties have to arrive.
-func (b *Barrier) Parties() int { return b.b.Parties() }
+func (b *Barrier) Parties() int {
+	b.handle()
+	return b.b.Parties()
+}
 
 // Waiting is how many parties have arrived in the present round; 0 if the Barrier is
 // broken.
@@ -186,13 +199,13 @@ func (b *Barrier) Broken() bool {
 }
 
 func (b *Barrier) mustBeOpen() {
-	if b.at.h.Closed() {
+	if b.handle().Closed() {
 		panic("psync: use of closed Barrier")
 	}
 }
 
 // Name is the name that the Barrier was created or opened with; "" if none.
-func (b *Barrier) Name() string { return b.at.h.Name() }
+func (b *Barrier) Name() string { return b.handle().Name() }
 
 // Close ends this handle. Goroutines that wait through it return with an error that is
 // fs.ErrClosed, and break the Barrier. With its last handle, the process leaves in good

@@ -84,8 +84,11 @@ func (m *Mutex) abandoned() bool { return m.l.Abandoned() }
 // cross by itself, too: the Cond and its Mutex find each other again. It can be any Locker
 // that itself can be passed on: a Mutex, a FileLock, the Mutex of a Value or an Array.
 //
+// At most 1024 processes can wait on a Cond at a time; in one more, Wait returns an error, and
+// does not unlock.
+//
 // After Close, all methods that return an error return one that is fs.ErrClosed. The
-// zero Cond can not be used.
+// zero Cond can not be used: all its methods but Close panic.
 type Cond struct {
 	c    *cond.Cond
 	g    *guard.Guard
@@ -195,9 +198,20 @@ func CondAt(s *shm.Segment, off int, l Locker) (*Cond, error) {
 	return newCond(l, func(_ []byte, _ func([]byte)) (spot, error) { return condKind.place(s, off, 0) })
 }
 
+// handle is where a Cond that was made stands.
+func (c *Cond) handle() *seg.Handle {
+	if c.g == nil {
+		panic("psync: use of a Cond that was not made by NewCond, CreateCond, OpenCond or CondAt")
+	}
+	return c.at.h
+}
+
 // Locker is the lock that the Cond was made with. For one that was handed over, it is a
 // handle that is closed with the Cond. If the Cond was given none, it is a *Mutex.
-func (c *Cond) Locker() Locker { return c.g.User.(Locker) }
+func (c *Cond) Locker() Locker {
+	c.handle()
+	return c.g.User.(Locker)
+}
 
 // Wait unlocks the Cond's lock, waits until a Signal or a Broadcast comes, and takes the lock
 // again. The caller must hold it; otherwise the error is ErrNotHeld.
@@ -215,8 +229,8 @@ func (c *Cond) Locker() Locker { return c.g.User.(Locker) }
 //   - one that is also ErrNotHeld, if the lock could not be taken again: it was closed, or
 //     cannot be locked any more (a FileLock whose directory is gone).
 func (c *Cond) Wait(ctx context.Context) error {
-	if c.closed.Load() {
-		return seg.ErrClosed
+	if h := c.handle(); c.closed.Load() {
+		return h.ErrClosed()
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -258,10 +272,14 @@ func relock(l Locker) error {
 	return err
 }
 
-// WaitFor waits until pred, which it calls with the lock held, returns true. If ctx ends
+// WaitFor waits until pred returns true. It calls pred with the lock held, which the caller
+// has to have: if pred is true at once, WaitFor does not look whether he has. If ctx ends
 // first, and pred is still false, it returns ctx's error; the other errors are those of
 // Wait. The lock is held afterwards, as after Wait.
 func (c *Cond) WaitFor(ctx context.Context, pred func() bool) error {
+	if h := c.handle(); c.closed.Load() {
+		return h.ErrClosed()
+	}
 	for !pred() {
 		err := c.Wait(ctx)
 		if err == nil {
@@ -283,8 +301,8 @@ func (c *Cond) Signal() error { return c.tell((*cond.Cond).Signal) }
 func (c *Cond) Broadcast() error { return c.tell((*cond.Cond).Broadcast) }
 
 func (c *Cond) tell(how func(*cond.Cond)) error {
-	if c.closed.Load() {
-		return seg.ErrClosed
+	if h := c.handle(); c.closed.Load() {
+		return h.ErrClosed()
 	}
 	how(c.c)
 	runtime.KeepAlive(c)
@@ -292,7 +310,7 @@ func (c *Cond) tell(how func(*cond.Cond)) error {
 }
 
 // Name is the name that the Cond was created or opened with; "" if none.
-func (c *Cond) Name() string { return c.at.h.Name() }
+func (c *Cond) Name() string { return c.handle().Name() }
 
 // Close ends this handle. Goroutines that wait through it return with an error that is
 // fs.ErrClosed; they hold the lock as usual, if that is not closed with the Cond. That is so

@@ -30,7 +30,7 @@ var eventKind = newKind(eventCode, fixed(EventSize))
 // in Set has set it or not; if it has, those who wait go on within some milliseconds.
 //
 // After Close, Set, Clear and Wait return an error that is fs.ErrClosed, and IsSet
-// panics. The zero Event can not be used.
+// panics. The zero Event can not be used: all its methods but Close panic.
 type Event struct {
 	word  *mem.Uint64
 	count *eventcount.Count
@@ -73,14 +73,22 @@ func OpenEvent(name string, opts ...Options) (*Event, error) {
 // makes it if they are zero. Its errors are those of MutexAt.
 func EventAt(s *shm.Segment, off int) (*Event, error) { return newEvent(eventKind.place(s, off, 0)) }
 
+// handle is where an Event that was made stands.
+func (e *Event) handle() *seg.Handle {
+	if e.word == nil {
+		panic("psync: use of an Event that was not made by NewEvent, CreateEvent, OpenEvent or EventAt")
+	}
+	return e.at.h
+}
+
 // isSet says what a value of the word means.
 func isSet(w uint64) bool { return w&1 != 0 }
 
 // Set sets the Event, and wakes everybody who waits for it. If it is set already, it does
 // nothing. Without waiters, it makes no system call.
 func (e *Event) Set() error {
-	if e.at.h.Closed() {
-		return seg.ErrClosed
+	if e.handle().Closed() {
+		return e.at.h.ErrClosed()
 	}
 	e.order.Release()
 	w := e.word.Load()
@@ -97,8 +105,8 @@ func (e *Event) Set() error {
 
 // Clear clears the Event. Those who waited when it was set go on all the same.
 func (e *Event) Clear() error {
-	if e.at.h.Closed() {
-		return seg.ErrClosed
+	if e.handle().Closed() {
+		return e.at.h.ErrClosed()
 	}
 	for w := e.word.Load(); isSet(w) && !e.word.CompareAndSwap(w, w+1); w = e.word.Load() {
 	}
@@ -108,8 +116,9 @@ func (e *Event) Clear() error {
 
 // IsSet reports whether the Event is set. If it is, that costs one load.
 func (e *Event) IsSet() bool {
+	h := e.handle()
 	set := isSet(e.word.Load())
-	if !set && e.at.h.Closed() {
+	if !set && h.Closed() {
 		panic("psync: use of closed Event")
 	}
 	if set {
@@ -123,8 +132,9 @@ func (e *Event) IsSet() bool {
 // at once, without a look at ctx. It also returns nil when the Event was set meanwhile and
 // cleared again. Otherwise the error is ctx's own, or one that is fs.ErrClosed.
 func (e *Event) Wait(ctx context.Context) error {
+	h := e.handle()
 	w := e.word.Load()
-	if !isSet(w) || e.at.h.Closed() {
+	if !isSet(w) || h.Closed() {
 		if err := e.wait(ctx, w); err != nil {
 			return err
 		}
@@ -142,11 +152,16 @@ func (e *Event) wait(ctx context.Context, seen uint64) error {
 }
 
 // Name is the name that the Event was created or opened with; "" if none.
-func (e *Event) Name() string { return e.at.h.Name() }
+func (e *Event) Name() string { return e.handle().Name() }
 
 // Close ends this handle. Goroutines that wait through it return with an error that is
 // fs.ErrClosed. Calling Close again does nothing.
-func (e *Event) Close() error { return e.at.h.Close(closing{wake: e.count.HandleClosed}) }
+func (e *Event) Close() error {
+	if e.word == nil {
+		return nil
+	}
+	return e.at.h.Close(closing{wake: e.count.HandleClosed})
+}
 
 // HandOver describes the Event to another process. Packages process and pipe call it.
 func (e *Event) HandOver(enc *handover.Encoder) error { return eventKind.handOver(enc, e.at) }

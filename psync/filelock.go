@@ -45,6 +45,8 @@ import (
 // stays, and serves whoever waits next, until the lock is free; then it takes
 // the lock and gives it back at once. The same holds after Close.
 //
+// The zero FileLock can not be used: its methods return an error that is fs.ErrInvalid.
+//
 // Use Mutex for what only this library's processes share: it is a hundred times
 // faster, and its successors learn of a death.
 type FileLock struct {
@@ -136,7 +138,7 @@ const maxMoves = 100
 
 var errMoves = errors.New("the file is replaced again and again, or its file system gives it a new inode number every time")
 
-var errNoFileLock = errors.New("psync: FileLock was not made by NewFileLock")
+var errNoFileLock = fmt.Errorf("psync: use of a FileLock that was not made by NewFileLock: %w", fs.ErrInvalid)
 
 func (l *FileLock) usable(op string) error {
 	if l.closed == nil {

@@ -68,5 +68,5 @@ func init() {
 
 // identity tells the lock apart from every other, in every process.
 func (m *Mutex) identity() string {
-	return fmt.Sprintf("%x+%d", m.l.Handle().ID(), m.l.Offset())
+	return fmt.Sprintf("%x+%d", m.use().Handle().ID(), m.l.Offset())
 }

@@ -19,7 +19,9 @@ import (
 // kill it instead should. Permits and read locks can not be taken away; killing their holder
 // returns them.
 //
-// If nobody holds the lock the error is ErrNotHeld, and fs.ErrInvalid if the object has none.
+// If nobody holds the lock the error is ErrNotHeld, and fs.ErrInvalid if the object has none, or
+// is a segment in which several locks are held. A hold that a method of this library has for a moment,
+// such as Value.Update, can not be taken away, and the error says so.
 func ForceUnlock(name string, opts ...Options) error {
 	h, err := seg.Open(name, "", "", options(opts))
 	if err != nil {
@@ -40,7 +42,7 @@ func ForceUnlock(name string, opts ...Options) error {
 	case locks == 0:
 		return &fs.PathError{Op: "unlock by force", Path: name, Err: fmt.Errorf("a %s has no lock that can be taken away: %w", h.Kind(), fs.ErrInvalid)}
 	case len(held) == 0:
-		return ErrNotHeld
+		return fmt.Errorf("psync: unlock %s by force: nobody holds it: %w", name, ErrNotHeld)
 	case len(held) > 1:
 		return &fs.PathError{Op: "unlock by force", Path: name, Err: fmt.Errorf("%d of its locks are held: %w", len(held), fs.ErrInvalid)}
 	}

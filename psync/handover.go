@@ -30,6 +30,7 @@ func (m *Mutex) TakeOver(d *handover.Decoder) error {
 			h.Close(nil)
 			return fmt.Errorf("psync: no lock at offset %d of a segment with %d bytes of bookkeeping", c.Offset, len(h.Meta()))
 		}
+		h.SetObject("psync", mutexKind.name)
 		m.l = lock.At(h, c.Offset)
 		return nil
 	}

@@ -23,7 +23,7 @@ var mutexKind = newKind(mutexCode, fixed(MutexSize))
 // more than some milliseconds.
 //
 // After Close, all methods that return an error return one that is fs.ErrClosed.
-// The zero Mutex can not be used.
+// The zero Mutex can not be used: all its methods but Close panic.
 type Mutex struct {
 	l  *lock.Mutex
 	at spot
@@ -78,19 +78,27 @@ func MutexAt(s *shm.Segment, off int) (*Mutex, error) {
 // packages of this module.
 func Guard(l *lock.Mutex) *Mutex { return &Mutex{l: l, guard: true} }
 
+// use is the lock, of a Mutex that was made.
+func (m *Mutex) use() *lock.Mutex {
+	if m.l == nil {
+		panic("psync: use of a Mutex that was not made by NewMutex, CreateMutex, OpenMutex or MutexAt")
+	}
+	return m.l
+}
+
 // Lock takes the lock, and waits for it as long as ctx allows. A free lock is
 // taken without a look at ctx. When Lock returns an error, the lock is not held:
 // ErrOwnerDied if it is abandoned, ctx's own error, or one that is fs.ErrClosed.
-func (m *Mutex) Lock(ctx context.Context) error { return m.l.Lock(ctx, lock.User) }
+func (m *Mutex) Lock(ctx context.Context) error { return m.use().Lock(ctx, lock.User) }
 
 // TryLock takes the lock if it is free. It does not wait; if another process
 // holds the lock, it asks the kernel whether that process is alive, and returns
 // ErrOwnerDied if it is not.
-func (m *Mutex) TryLock() (bool, error) { return m.l.TryLock(lock.User) }
+func (m *Mutex) TryLock() (bool, error) { return m.use().TryLock(lock.User) }
 
 // Unlock gives the lock back. It returns ErrNotHeld if this process does not
 // hold it, and ErrLockLost if it was taken away by an operator.
-func (m *Mutex) Unlock() error { return m.l.Unlock() }
+func (m *Mutex) Unlock() error { return m.use().Unlock() }
 
 // Recover makes an abandoned lock usable again: it runs repair under the lock,
 // which it does not keep. repair must put right whatever a holder that died at
@@ -102,23 +110,23 @@ func (m *Mutex) Unlock() error { return m.l.Unlock() }
 // panics or its process dies; then another caller that waits runs its own repair.
 // repair must not use the lock itself.
 func (m *Mutex) Recover(ctx context.Context, repair func() error) error {
-	return m.l.Recover(ctx, repair)
+	return m.use().Recover(ctx, repair)
 }
 
 // LockOrRecover takes the lock, after running repair as Recover does if it is
 // abandoned. When it returns nil, the lock is held.
 func (m *Mutex) LockOrRecover(ctx context.Context, repair func() error) error {
-	return m.l.LockOrRecover(ctx, lock.User, repair)
+	return m.use().LockOrRecover(ctx, lock.User, repair)
 }
 
 // Fence is the number of this hold: larger than that of every hold before, in
 // any process. A store that remembers the largest number it has seen can refuse
 // what a former holder, that was stopped for too long, sends late. It has a
 // meaning only while the lock is held.
-func (m *Mutex) Fence() uint64 { return m.l.Fence() }
+func (m *Mutex) Fence() uint64 { return m.use().Fence() }
 
 // Name is the name that the lock was created or opened with; "" if none.
-func (m *Mutex) Name() string { return m.l.Handle().Name() }
+func (m *Mutex) Name() string { return m.use().Handle().Name() }
 
 // Close ends this handle; it does not unlock. Goroutines that wait for the lock
 // through it return with an error that is fs.ErrClosed. Closing the last handle
@@ -127,7 +135,7 @@ func (m *Mutex) Name() string { return m.l.Handle().Name() }
 // therefore not call it. Calling Close again does nothing. Closing the guard of a
 // Value or an Array does nothing; close that.
 func (m *Mutex) Close() error {
-	if m.guard {
+	if m.guard || m.l == nil {
 		return nil
 	}
 	return m.l.Close()

@@ -32,7 +32,8 @@ var onceKind = newKind(onceCode, fixed(OnceSize))
 // others with something that is half made.) So the function has to cope with what an earlier
 // run may have left.
 //
-// After Close, Do returns an error that is fs.ErrClosed. The zero Once can not be used.
+// After Close, Do returns an error that is fs.ErrClosed. The zero Once can not be used: all
+// its methods but Close panic.
 type Once struct {
 	l     *lock.Mutex
 	done  *mem.Uint64
@@ -80,6 +81,14 @@ func OpenOnce(name string, opts ...Options) (*Once, error) {
 // makes it if they are zero. Its errors are those of MutexAt.
 func OnceAt(s *shm.Segment, off int) (*Once, error) { return newOnce(onceKind.place(s, off, 0)) }
 
+// handle is where a Once that was made stands.
+func (o *Once) handle() *seg.Handle {
+	if o.l == nil {
+		panic("psync: use of a Once that was not made by NewOnce, CreateOnce, OpenOnce or OnceAt")
+	}
+	return o.at.h
+}
+
 // Do returns nil when it is done. If it is not, Do runs f, in one caller of all processes at a
 // time, while the others wait, as long as their ctx allows. Once it is done, Do costs two
 // loads. It returns f's error if f was run, ctx's, or one that is fs.ErrClosed.
@@ -88,8 +97,8 @@ func OnceAt(s *shm.Segment, off int) (*Once, error) { return newOnce(onceKind.pl
 // to be seen when Do has returned nil. f must not call Do, nor Close, of the same Once:
 // it would wait for itself.
 func (o *Once) Do(ctx context.Context, f func() error) error {
-	if o.at.h.Closed() {
-		return seg.ErrClosed
+	if o.handle().Closed() {
+		return o.at.h.ErrClosed()
 	}
 	if o.done.Load() != 0 {
 		o.order.Acquire()
@@ -122,12 +131,17 @@ func (o *Once) do(ctx context.Context, f func() error) (err error) {
 }
 
 // Name is the name that the Once was created or opened with; "" if none.
-func (o *Once) Name() string { return o.at.h.Name() }
+func (o *Once) Name() string { return o.handle().Name() }
 
 // Close ends this handle. Goroutines that wait in Do through it return with an error
 // that is fs.ErrClosed. Closing the last handle of this process waits for a Do that runs its
 // function. Calling Close again does nothing.
-func (o *Once) Close() error { return o.l.Close() }
+func (o *Once) Close() error {
+	if o.l == nil {
+		return nil
+	}
+	return o.l.Close()
+}
 
 // HandOver describes the Once to another process. Packages process and pipe call it.
 func (o *Once) HandOver(e *handover.Encoder) error { return onceKind.handOver(e, o.at) }

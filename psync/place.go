@@ -159,6 +159,7 @@ func (k *kind) own(h *seg.Handle, err error) (spot, error) {
 		h.Close(nil)
 		return spot{}, err
 	}
+	h.SetObject("psync", k.name)
 	return p, nil
 }
 
@@ -217,6 +218,7 @@ func (k *kind) place(s *shm.Segment, off int, param uint32) (spot, error) {
 		h.Close(nil)
 		return spot{}, err
 	}
+	h.SetObject("psync", k.name)
 	return p, nil
 }
 
@@ -378,5 +380,6 @@ func (k *kind) join(h *seg.Handle, c crossing) (p spot, err error) {
 		h.Close(nil)
 		return spot{}, err
 	}
+	h.SetObject("psync", k.name)
 	return p, nil
 }

@@ -41,8 +41,8 @@ var rmutexKind = newKind(rmutexCode, fixed(RMutexSize))
 // An RMutex is no [Locker], since the holder is not the process. To guard a Value or an
 // Array with one, make that with NewRaw, and lock around its methods.
 //
-// After Close, all methods return an error that is fs.ErrClosed. The zero RMutex can not
-// be used.
+// After Close, all methods that return an error return one that is fs.ErrClosed. The zero
+// RMutex can not be used: all its methods but Close panic.
 type RMutex struct {
 	l  *lock.Mutex
 	at spot
@@ -107,6 +107,14 @@ func RMutexAt(s *shm.Segment, off int) (*RMutex, error) {
 	return newRMutex(rmutexKind.place(s, off, 0))
 }
 
+// use is the lock, of an RMutex that was made.
+func (r *RMutex) use() *lock.Mutex {
+	if r.l == nil {
+		panic("psync: use of an RMutex that was not made by NewRMutex, CreateRMutex, OpenRMutex or RMutexAt")
+	}
+	return r.l
+}
+
 // owner finds who of those that ctx was made from has the lock, or nil.
 func (r *RMutex) owner(ctx context.Context) *owner {
 	o, _ := ctx.Value(r.one).(*owner)
@@ -146,7 +154,7 @@ func (r *RMutex) own(ctx context.Context) context.Context {
 // abandoned, ctx's own, one that is fs.ErrClosed, or ErrLockLost if ctx owned the lock and
 // an operator took it away.
 func (r *RMutex) Lock(ctx context.Context) (context.Context, error) {
-	if r.at.h.Closed() {
+	if r.use().Handle().Closed() {
 		return ctx, r.l.Lock(ctx, lock.User) // fs.ErrClosed
 	}
 	if ok, err := r.again(r.owner(ctx)); ok || err != nil {
@@ -161,7 +169,7 @@ func (r *RMutex) Lock(ctx context.Context) (context.Context, error) {
 // TryLock is Lock, except that it does not wait: it reports false if somebody else has the
 // lock.
 func (r *RMutex) TryLock(ctx context.Context) (context.Context, bool, error) {
-	if !r.at.h.Closed() {
+	if !r.use().Handle().Closed() {
 		if ok, err := r.again(r.owner(ctx)); ok || err != nil {
 			return ctx, ok, err
 		}
@@ -174,7 +182,7 @@ func (r *RMutex) TryLock(ctx context.Context) (context.Context, bool, error) {
 
 // LockOrRecover is Lock, after running repair as Recover does if the lock is abandoned.
 func (r *RMutex) LockOrRecover(ctx context.Context, repair func() error) (context.Context, error) {
-	if !r.at.h.Closed() {
+	if !r.use().Handle().Closed() {
 		if ok, err := r.again(r.owner(ctx)); ok || err != nil {
 			return ctx, err
 		}
@@ -189,6 +197,7 @@ func (r *RMutex) LockOrRecover(ctx context.Context, repair func() error) (contex
 // lock is given back. It returns ErrNotHeld if ctx does not own the lock, and ErrLockLost if
 // an operator took it away.
 func (r *RMutex) Unlock(ctx context.Context) error {
+	r.use()
 	if o := r.owner(ctx); o != nil {
 		for n := o.depth.Load(); n > 0; n = o.depth.Load() {
 			if n == 1 && !r.has(o) {
@@ -208,7 +217,7 @@ func (r *RMutex) Unlock(ctx context.Context) error {
 			return r.l.Unlock()
 		}
 	}
-	if r.at.h.Closed() {
+	if r.use().Handle().Closed() {
 		return r.l.Unlock() // fs.ErrClosed
 	}
 	return ErrNotHeld
@@ -216,7 +225,7 @@ func (r *RMutex) Unlock(ctx context.Context) error {
 
 // lost is the error for an owner whose lock was taken away.
 func (r *RMutex) lost() error {
-	if r.at.h.Closed() {
+	if r.use().Handle().Closed() {
 		return r.l.Unlock() // the memory is gone, too, and so nobody's
 	}
 	return ErrLockLost
@@ -224,14 +233,19 @@ func (r *RMutex) lost() error {
 
 // Recover makes an abandoned lock usable again: see [Mutex.Recover].
 func (r *RMutex) Recover(ctx context.Context, repair func() error) error {
-	return r.l.Recover(ctx, repair)
+	return r.use().Recover(ctx, repair)
 }
 
 // Name is the name that the lock was created or opened with; "" if none.
-func (r *RMutex) Name() string { return r.at.h.Name() }
+func (r *RMutex) Name() string { return r.use().Handle().Name() }
 
 // Close ends this handle; it does not unlock. It is as [Mutex.Close].
-func (r *RMutex) Close() error { return r.l.Close() }
+func (r *RMutex) Close() error {
+	if r.l == nil {
+		return nil
+	}
+	return r.l.Close()
+}
 
 // HandOver describes the RMutex to another process. Packages process and pipe call it.
 func (r *RMutex) HandOver(e *handover.Encoder) error { return rmutexKind.handOver(e, r.at) }

@@ -41,7 +41,7 @@ var ErrTooManyReaders = rwlock.ErrTooMany
 // Where holds are short, a Mutex is as fast or faster, and takes a hundredth of the memory.
 //
 // After Close, all methods that return an error return one that is fs.ErrClosed. The
-// zero RWMutex can not be used.
+// zero RWMutex can not be used: all its methods but Close panic.
 type RWMutex struct {
 	l  *rwlock.RWMutex
 	at spot
@@ -92,62 +92,75 @@ func RWMutexAt(s *shm.Segment, off int) (*RWMutex, error) {
 	return newRWMutex(rwmutexKind.place(s, off, 0))
 }
 
+// use is the lock, of an RWMutex that was made.
+func (m *RWMutex) use() *rwlock.RWMutex {
+	if m.l == nil {
+		panic("psync: use of an RWMutex that was not made by NewRWMutex, CreateRWMutex, OpenRWMutex or RWMutexAt")
+	}
+	return m.l
+}
+
 // RLock takes the lock for reading, and waits for it as long as ctx allows. A free one is
 // taken without a look at ctx. When RLock returns an error, the lock is not held:
 // ErrOwnerDied if it is abandoned, ErrTooManyReaders, ctx's own error, or one that is
 // fs.ErrClosed.
-func (m *RWMutex) RLock(ctx context.Context) error { return m.l.RLock(ctx) }
+func (m *RWMutex) RLock(ctx context.Context) error { return m.use().RLock(ctx) }
 
 // TryRLock takes the lock for reading if no writer has it. It does not wait; if another
 // process has it for writing, it asks the kernel whether that process is alive, and returns
 // ErrOwnerDied if it is not.
-func (m *RWMutex) TryRLock() (bool, error) { return m.l.TryRLock() }
+func (m *RWMutex) TryRLock() (bool, error) { return m.use().TryRLock() }
 
 // RUnlock gives back what one RLock took. It returns ErrNotHeld if this process does not
 // hold the lock for reading.
-func (m *RWMutex) RUnlock() error { return m.l.RUnlock() }
+func (m *RWMutex) RUnlock() error { return m.use().RUnlock() }
 
 // Lock takes the lock for writing, and waits for it, and for the readers to leave, as long
 // as ctx allows. A free one is taken without a look at ctx. When Lock returns an error,
 // the lock is not held: ErrOwnerDied if it is abandoned, ctx's own error, or one that is
 // fs.ErrClosed.
-func (m *RWMutex) Lock(ctx context.Context) error { return m.l.Lock(ctx) }
+func (m *RWMutex) Lock(ctx context.Context) error { return m.use().Lock(ctx) }
 
 // TryLock takes the lock for writing if nobody holds it. It does not wait; if others hold
 // it, it asks the kernel whether they are alive, and returns ErrOwnerDied if it was a
 // writer who is not.
-func (m *RWMutex) TryLock() (bool, error) { return m.l.TryLock() }
+func (m *RWMutex) TryLock() (bool, error) { return m.use().TryLock() }
 
 // Unlock gives back what Lock took. It returns ErrNotHeld if this process does not hold
 // the lock for writing, and ErrLockLost if it was taken away by an operator.
-func (m *RWMutex) Unlock() error { return m.l.Unlock() }
+func (m *RWMutex) Unlock() error { return m.use().Unlock() }
 
 // Recover makes an abandoned lock usable again: it runs repair, as the only one inside,
 // and does not keep the lock. See [Mutex.Recover], to which it is equal.
 func (m *RWMutex) Recover(ctx context.Context, repair func() error) error {
-	return m.l.Recover(ctx, repair)
+	return m.use().Recover(ctx, repair)
 }
 
 // LockOrRecover takes the lock for writing, after running repair as Recover does if it is
 // abandoned. When it returns nil, the lock is held.
 func (m *RWMutex) LockOrRecover(ctx context.Context, repair func() error) error {
-	return m.l.LockOrRecover(ctx, repair)
+	return m.use().LockOrRecover(ctx, repair)
 }
 
 // Fence is the number of this hold for writing: see [Mutex.Fence]. What is read under
 // RLock is what the writer with the largest number has left.
-func (m *RWMutex) Fence() uint64 { return m.l.Fence() }
+func (m *RWMutex) Fence() uint64 { return m.use().Fence() }
 
 // Name is the name that the lock was created or opened with; "" if none. That of a placed
 // one is its segment's.
-func (m *RWMutex) Name() string { return m.at.h.Name() }
+func (m *RWMutex) Name() string { return m.use().Handle().Name() }
 
 // Close ends this handle; it does not unlock. Goroutines that wait for the lock through it
 // return with an error that is fs.ErrClosed. Closing the last handle that this process
 // has to the lock, while this process holds it, is ErrHeld and closes nothing; and it
 // waits for a Recover that is running, whose repair must therefore not call it. Calling
 // Close again does nothing.
-func (m *RWMutex) Close() error { return m.l.Close() }
+func (m *RWMutex) Close() error {
+	if m.l == nil {
+		return nil
+	}
+	return m.l.Close()
+}
 
 // HandOver describes the RWMutex to another process. Packages process and pipe call it.
 func (m *RWMutex) HandOver(e *handover.Encoder) error { return rwmutexKind.handOver(e, m.at) }

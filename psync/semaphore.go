@@ -50,7 +50,7 @@ type SemaphoreOptions struct {
 // newcomers that find a free permit go first, but not for more than some milliseconds.
 //
 // After Close, all methods that return an error return one that is fs.ErrClosed. The
-// zero Semaphore can not be used.
+// zero Semaphore can not be used: all its methods but Close panic.
 type Semaphore struct {
 	s  *sema.Semaphore
 	at spot
@@ -165,6 +165,14 @@ func SemaphoreSize(n int, opts ...SemaphoreOptions) int {
 	return size
 }
 
+// handle is where a Semaphore that was made stands.
+func (s *Semaphore) handle() *seg.Handle {
+	if s.s == nil {
+		sema.Unmade()
+	}
+	return s.at.h
+}
+
 // Acquire takes a permit, and waits for one as long as ctx allows. A free one is taken
 // without a look at ctx. When Acquire returns an error, nothing was taken: it is ctx's
 // own, or one that is fs.ErrClosed.
@@ -194,7 +202,7 @@ func (s *Semaphore) Release() error {
 
 // Value is the number of permits that are free at this moment. It panics after Close.
 func (s *Semaphore) Value() int {
-	if s.at.h.Closed() {
+	if s.handle().Closed() {
 		panic("psync: use of closed Semaphore")
 	}
 	n := s.s.Value()
@@ -204,13 +212,18 @@ func (s *Semaphore) Value() int {
 
 // Name is the name that the Semaphore was created or opened with; "" if none. That of a placed
 // one is its segment's.
-func (s *Semaphore) Name() string { return s.at.h.Name() }
+func (s *Semaphore) Name() string { return s.handle().Name() }
 
 // Close ends this handle; it releases nothing. Goroutines that wait through it return
 // with an error that is fs.ErrClosed. Closing the last handle that this process has to
 // the Semaphore, while this process has permits of it, is ErrHeld and closes nothing,
 // unless it is counting. Calling Close again does nothing.
-func (s *Semaphore) Close() error { return s.at.h.Close(s.s.Part(s.at.off)) }
+func (s *Semaphore) Close() error {
+	if s.s == nil {
+		return nil
+	}
+	return s.at.h.Close(s.s.Part(s.at.off))
+}
 
 // HandOver describes the Semaphore to another process. Packages process and pipe
 // call it.

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -261,6 +262,18 @@ func (q *core) lockFor(l *sideLock, d time.Duration) (bool, error) {
 		return false, nil
 	}
 	return err == nil, explain(err)
+}
+
+// begin is an error if there is nothing to begin with: ctx has ended, or the handle is
+// closed.
+func (q *core) begin(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if q.h.Closed() {
+		return closedError{}
+	}
+	return nil
 }
 
 // crossing is what travels with the segment.

@@ -23,9 +23,17 @@ var (
 	// ErrNotTaken is returned by TaskDone when this process owes none.
 	ErrNotTaken = ring.ErrNotTaken
 
+	// ErrTooManyTakers is returned by Get, TryGet and GetMany when MaxTakerProcesses others
+	// take messages in this way.
+	ErrTooManyTakers = ring.ErrSlots
+
 	// ErrLeaseEnded is returned by Ack and Nack of a lease that has ended already.
 	ErrLeaseEnded = errors.New("queue: the lease has ended already")
 )
+
+// MaxTakerProcesses is the most processes that can have a Queue open, after they have taken
+// messages from it by Get, TryGet or GetMany, at the same time. Others can Put and Lease.
+const MaxTakerProcesses = ring.Slots
 
 var errDamaged = ring.ErrDamaged
 

@@ -182,6 +182,9 @@ func (q *core) getMany(ctx context.Context, n int, f func(i int, payload []byte)
 
 // drop takes away what waits to be taken.
 func (q *core) drop(ctx context.Context) (n int, err error) {
+	if err := q.begin(ctx); err != nil {
+		return 0, err
+	}
 	if err := q.consumers.Lock(ctx, lock.Scoped); err != nil {
 		return 0, explain(err)
 	}

@@ -94,7 +94,8 @@ type Reservation struct {
 }
 
 // Reserve makes a place for a message of n bytes in a Queue[[]byte], to be written to
-// without a copy, and waits for room as long as ctx allows. The errors are those of Put.
+// without a copy, and waits for room as long as ctx allows. The errors are those of Put; n
+// must not be negative.
 // Messages arrive in the order in which their places were reserved.
 func Reserve(ctx context.Context, q *Queue[[]byte], n int) (*Reservation, error) {
 	if n < 0 {

@@ -54,7 +54,7 @@ func place(p []Place) seg.Options {
 // through a pipe. It cannot be put in a queue.
 //
 // After Close, methods that return an error return one that is fs.ErrClosed and ErrClosed,
-// and the others panic.
+// and Len panics. The zero Queue can not be used: all its methods but Close panic.
 type Queue[T any] struct {
 	core *core // immutable; nil in a zero Queue
 	form form
@@ -179,7 +179,7 @@ const batch = 128
 // visible together, up to 128 of them.
 func (q *Queue[T]) PutMany(ctx context.Context, v []T) (n int, err error) {
 	c := q.use()
-	if err := ctx.Err(); err != nil {
+	if err := c.begin(ctx); err != nil {
 		return 0, err
 	}
 	var bs [batch][]byte
@@ -235,8 +235,8 @@ func (q *Queue[T]) encodeAll(all *[]byte, bs [][]byte, v []T) (err error) {
 }
 
 // Get takes the oldest message, and waits for one as long as ctx allows. The error is
-// ctx's own, ErrClosed when the Queue is shut down and empty, or says why the message, which
-// is gone, cannot be decoded.
+// ctx's own, ErrClosed when the Queue is shut down and empty, ErrTooManyTakers, or says why
+// the message, which is gone, cannot be decoded.
 //
 // A message is taken once: if the process dies before it has dealt with it, it is lost.
 // See Lease.
@@ -308,7 +308,7 @@ func keepBuffer(b *[]byte) {
 // be decoded, it returns those before it; the others are gone.
 func (q *Queue[T]) GetMany(ctx context.Context, buf []T) (n int, err error) {
 	c := q.use()
-	if err := ctx.Err(); err != nil {
+	if err := c.begin(ctx); err != nil {
 		return 0, err
 	}
 	if len(buf) == 0 {

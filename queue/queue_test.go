@@ -248,6 +248,8 @@ func TestContextThatEndedBefore(t *testing.T) {
 		"GetMany": func() error { _, err := q.GetMany(gone, make([]int, 1)); return err },
 		"Lease":   func() error { _, err := q.Lease(gone); return err },
 		"Join":    func() error { return q.Join(gone) },
+		"Recover": func() error { _, err := q.Recover(gone); return err },
+		"Drop":    func() error { _, err := q.Drop(gone); return err },
 	} {
 		if err := f(); err != context.Canceled {
 			t.Errorf("%s: %v", name, err)

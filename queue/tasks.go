@@ -18,11 +18,8 @@ func (q *core) taskDone() error {
 
 // join waits until all messages are dealt with.
 func (q *core) join(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
+	if err := q.begin(ctx); err != nil {
 		return err
-	}
-	if q.h.Closed() {
-		return closedError{}
 	}
 	if n, _ := q.r.Unfinished(false); n == 0 {
 		return nil
@@ -56,6 +53,9 @@ func (q *core) join(ctx context.Context) error {
 
 // writeOff counts what the dead owe as dealt with.
 func (q *core) writeOff(ctx context.Context) (int, error) {
+	if err := q.begin(ctx); err != nil {
+		return 0, err
+	}
 	if err := q.consumers.Lock(ctx, lock.Scoped); err != nil {
 		return 0, explain(err)
 	}

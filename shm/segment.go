@@ -54,6 +54,8 @@ const kind = "segment"
 //
 // A *Segment can stand anywhere in the arguments of a child process and in what
 // is sent through a pipe.
+//
+// The zero Segment can not be used: all its methods but Close panic.
 type Segment struct{ h *seg.Handle }
 
 // New makes an anonymous segment of size bytes, all zero. Pass it to a child
@@ -103,6 +105,7 @@ func wrap(h *seg.Handle, err error) (*Segment, error) {
 	if err != nil {
 		return nil, err
 	}
+	h.SetObject("shm", "Segment")
 	return &Segment{h}, nil
 }
 
@@ -113,24 +116,38 @@ func wrap(h *seg.Handle, err error) (*Segment, error) {
 // itself. So s has to be kept as long as the slice is used: a deferred s.Close
 // does that.
 func (s *Segment) Bytes() []byte {
-	if s.h.Closed() {
+	h := s.use()
+	if h.Closed() {
 		panic("shm: use of closed Segment")
 	}
-	return s.h.DataForUser()
+	return h.DataForUser()
+}
+
+// use is the handle, of a Segment that was made.
+func (s *Segment) use() *seg.Handle {
+	if s.h == nil {
+		panic("shm: use of a Segment that was not made by New, Create, Open or OpenRaw")
+	}
+	return s.h
 }
 
 // Name is the name that the segment was created or opened with; "" if it is
 // anonymous.
-func (s *Segment) Name() string { return s.h.Name() }
+func (s *Segment) Name() string { return s.use().Name() }
 
 // Size is the number of bytes.
-func (s *Segment) Size() int { return len(s.h.Data()) }
+func (s *Segment) Size() int { return len(s.use().Data()) }
 
 // Close ends this handle. The memory is given back when it was the last handle
 // of this process: slices of it read zeros then, and what is written to them
 // reaches nobody. It returns nil. Calling it again does nothing.
-func (s *Segment) Close() error { return s.h.Close(nil) }
+func (s *Segment) Close() error {
+	if s.h == nil {
+		return nil
+	}
+	return s.h.Close(nil)
+}
 
 func init() {
-	seg.FromSegment = func(s any) *seg.Handle { return s.(*Segment).h }
+	seg.FromSegment = func(s any) *seg.Handle { return s.(*Segment).use() }
 }

@@ -13,8 +13,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/go-multiproc/multiproc/internal/handover"
 	"github.com/go-multiproc/multiproc/internal/reexec"
 	"github.com/go-multiproc/multiproc/internal/seg"
+	"github.com/go-multiproc/multiproc/internal/verify"
+	"github.com/go-multiproc/multiproc/psync"
 	"github.com/go-multiproc/multiproc/shm"
 )
 
@@ -493,5 +496,24 @@ func TestAnyOwner(t *testing.T) {
 			continue
 		}
 		s.Close()
+	}
+}
+
+// The zero Segment is none, and says so.
+func TestZeroSegment(t *testing.T) {
+	var s shm.Segment
+	if err := s.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	for what, f := range map[string]func(){
+		"Bytes": func() { s.Bytes() }, "Size": func() { s.Size() }, "Name": func() { s.Name() },
+		"placing": func() { psync.MutexAt(&s, 0) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			verify.Panics(t, "shm: use of a Segment that was not made by New, Create, Open or OpenRaw", f)
+		})
+	}
+	if _, err := handover.Marshal(&s, "it"); !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("handing it over: %v", err)
 	}
 }

@@ -93,20 +93,20 @@ func (v *Value[T]) casEqual(old, x T) bool {
 // It waits for the guard as long as ctx allows; a free one is taken without a
 // look at ctx. When it returns an error, nothing was changed: psync.ErrOwnerDied
 // if the guard is abandoned, ctx's own error, or what else the guard returns. If
-// the guard was taken away by an operator meanwhile, the value is set all the
-// same, and the error is psync.ErrLockLost.
+// the guard is one from Options, and was taken away by an operator meanwhile, the
+// value is set all the same, and the error is psync.ErrLockLost.
 func (v *Value[T]) Update(ctx context.Context, f func(T) T) (x T, err error) {
 	// A process that dies in here leaves the old value or the new one, which is
 	// why the hold is not one of user code. The guard's own lock is taken without
 	// the detour by way of Guard, which is a tenth of all that Update costs.
-	g := v.obj.Guard
+	g := v.object().Guard
 	if g.Lock != nil {
 		err = g.Lock.Lock(ctx, lock.Scoped)
 	} else {
 		err = g.Acquire(ctx, lock.Scoped)
 	}
 	if err != nil {
-		return x, kind.Explain("Value", err)
+		return x, kind.Explain(err)
 	}
 	done := false
 	defer func() {
@@ -126,7 +126,7 @@ func (v *Value[T]) Update(ctx context.Context, f func(T) T) (x T, err error) {
 		err = g.Release()
 	}
 	if err != nil {
-		return x, kind.Explain("Value", err)
+		return x, kind.Explain(err)
 	}
 	return x, nil
 }

@@ -1,6 +1,15 @@
 package value_test
 
-import "unsafe"
+import (
+	"bytes"
+	"unsafe"
+)
 
-// dirty is a padded with whatever words hold in its padding.
-func dirty(words *[2]uint64) *padded { return (*padded)(unsafe.Pointer(words)) }
+func unsafeSize[T any]() int { return int(unsafe.Sizeof(*new(T))) }
+
+// dirty is a T whose bytes are all 1, its padding too.
+func dirty[T any]() *T {
+	x := new(T)
+	copy(unsafe.Slice((*byte)(unsafe.Pointer(x)), unsafeSize[T]()), bytes.Repeat([]byte{1}, unsafeSize[T]()))
+	return x
+}

@@ -20,9 +20,9 @@
 //	value.Add(hits, 1)                 // in any of them
 //	fmt.Println(hits.Load())
 //
-// The type T may be anything of fixed size without pointers: numbers, bools,
-// arrays, structs of these; not strings, slices, maps. Every constructor checks
-// that, and names the field that is at fault. int and uint are 64 bits wide.
+// The type T may be anything of fixed size without pointers, and of one byte at least:
+// numbers, bools, arrays, structs of these; not strings, slices, maps. Every constructor
+// checks that; its error names the field that is at fault, and is fs.ErrInvalid. int and uint are 64 bits wide.
 // Python's type codes are c byte, u rune, b int8, B uint8, h int16, H uint16,
 // i int32, I uint32, l and q int64, L and Q uint64, f float32, d float64.
 //

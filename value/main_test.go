@@ -41,6 +41,15 @@ func name(t testing.TB) string {
 	return n
 }
 
+// tmpfs is a directory for named Values that is gone at the end.
+func tmpfs(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "value-test-")
+	verify.Must(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 // A counted is what the count helper is given, all in one message.
 type counted struct {
 	Add    *value.Value[int64]

@@ -18,6 +18,7 @@ func init() { inspect.Register(kind.Name, cell.Inspect) }
 
 var kind = cell.Kind{
 	Name: "value",
+	Type: "Value",
 	Wrap: func(l *lock.Mutex) guard.Locker { return psync.Guard(l) },
 }
 
@@ -40,7 +41,9 @@ type Options struct {
 	// own memory. With a *psync.FileLock, shell scripts and programs in other
 	// languages can take part; Open finds it again by its path. Any other guard
 	// has to be given to Open too. Create and Open do not make it theirs: it
-	// stays open when the Value is closed.
+	// stays open when the Value is closed. A process that dies in Update leaves a
+	// *psync.Mutex abandoned, as any other holder of it does; the lock in the
+	// Value's own memory it does not.
 	Guard psync.Locker
 }
 
@@ -62,7 +65,8 @@ func options(opts []Options) Options {
 // sent through a pipe. It takes its guard along.
 //
 // After Close, methods that return an error return one that is fs.ErrClosed, and
-// the others panic.
+// the others panic, but for Name and Mutex. The zero Value can not be used: all its
+// methods but Close panic.
 type Value[T any] struct {
 	// data is where the value stands: the first word of a page, also if the value
 	// is smaller or larger.
@@ -153,17 +157,17 @@ func (v *Value[T]) init(o *cell.Object, err error) (*Value[T], error) {
 }
 
 // Name is the name that the Value was created or opened with; "" if none.
-func (v *Value[T]) Name() string { return v.obj.Handle.Name() }
+func (v *Value[T]) Name() string { return v.object().Handle.Name() }
 
 // Mutex is the guard, for when more than one access has to be one step, or when
 // the Value guards something else. Load, Store, Swap, CompareAndSwap and Add do
 // not take it; Update does. It is nil for a Value made by NewRaw. Closing it does
 // nothing.
 func (v *Value[T]) Mutex() psync.Locker {
-	if v.obj.Guard.User == nil {
-		return nil
+	if g := v.object().Guard; g.User != nil {
+		return g.User
 	}
-	return v.obj.Guard.User
+	return nil
 }
 
 // Close ends this process's hold on the Value. It waits for calls of Update in
@@ -194,6 +198,14 @@ func (v *Value[T]) use() {
 
 func misuse() { panic("value: use of closed Value") }
 
+// object is what a Value that was made stands for.
+func (v *Value[T]) object() *cell.Object {
+	if v.obj == nil {
+		panic("value: use of a Value that was not made by New, NewRaw, Create or Open")
+	}
+	return v.obj
+}
+
 // HandOver describes the Value to another process. Packages process and pipe call
 // it.
 func (v *Value[T]) HandOver(e *handover.Encoder) error {
@@ -201,7 +213,7 @@ func (v *Value[T]) HandOver(e *handover.Encoder) error {
 	case v.obj == nil:
 		return fmt.Errorf("value: a Value that was not made by New, Create or Open: %w", fs.ErrInvalid)
 	case v.closed.Load():
-		return kind.Closed("Value")
+		return kind.Closed()
 	}
 	return v.obj.HandOver(e)
 }

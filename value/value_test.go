@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -139,7 +140,7 @@ func TestEveryType(t *testing.T) {
 func TestRefusedTypes(t *testing.T) {
 	check := func(err error, want string) {
 		t.Helper()
-		if err == nil || !strings.HasPrefix(err.Error(), want) {
+		if !errors.Is(err, fs.ErrInvalid) || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("error %v, want %s…", err, want)
 		}
 	}
@@ -184,28 +185,56 @@ func TestCompareAndSwapComparesValues(t *testing.T) {
 	})
 }
 
+// These have padding. They have arrays in them, since Go passes such structs in memory, and so
+// the padding with them: it would get lost on the way through registers.
+type (
+	paddedWord struct {
+		A [2]byte
+		B int32
+	}
+	paddedLarge struct {
+		A [2]byte
+		B int64
+		C int32
+	}
+)
+
 // What Go leaves in padding does not get out.
 func TestPaddingIsZero(t *testing.T) {
+	t.Run("word", func(t *testing.T) { checkPadding[paddedWord](t, 2, 3) })
+	t.Run("large", func(t *testing.T) { checkPadding[paddedLarge](t, 2, 3, 4, 5, 6, 7, 20, 21, 22, 23) })
+}
+
+func checkPadding[T comparable](t *testing.T, padding ...int) {
 	n := name(t)
-	c, err := value.Create(n, padded{1, true})
+	c, err := value.Create(n, *dirty[T]())
 	v := own(t, c, err)
-	dirt := [2]uint64{math.MaxUint64, math.MaxUint64}
 	check := func(what string) {
 		t.Helper()
 		b, err := os.ReadFile("/dev/shm/" + n)
 		verify.Must(t, err)
-		if b[5] != 0 || b[6] != 0 || b[7] != 0 {
-			t.Errorf("after %s: % x", what, b[:8])
+		if b[0] == 0 {
+			t.Errorf("%s changed nothing", what)
 		}
+		for _, at := range padding {
+			if b[at] != 0 {
+				t.Errorf("after %s: % x", what, b[:unsafeSize[T]()])
+				break
+			}
+		}
+		var zero T
+		v.Store(zero)
 	}
 	check("Create")
-	v.Store(*dirty(&dirt))
+	v.Store(*dirty[T]())
 	check("Store")
-	v.Swap(*dirty(&dirt))
+	v.Swap(*dirty[T]())
 	check("Swap")
-	v.CompareAndSwap(v.Load(), *dirty(&dirt))
+	if !v.CompareAndSwap(v.Load(), *dirty[T]()) {
+		t.Error("CompareAndSwap failed")
+	}
 	check("CompareAndSwap")
-	_, err = v.Update(background, func(padded) padded { return *dirty(&dirt) })
+	_, err = v.Update(background, func(T) T { return *dirty[T]() })
 	verify.Must(t, err)
 	check("Update")
 }
@@ -730,4 +759,108 @@ func TestLeaksNothing(t *testing.T) {
 			t.Fatalf("%d descriptors and %d mappings before, %d and %d after", fds, maps, f, m)
 		}
 	}
+}
+
+// A named Value has the mode that was asked for, whatever the umask; and one of another user is
+// opened only by those who say that they know.
+func TestOptions(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0o077))
+	dir := tmpfs(t)
+	for _, test := range []struct{ ask, want fs.FileMode }{{0, 0o600}, {0o640, 0o640}} {
+		name := fmt.Sprintf("v%o", test.ask)
+		c, err := value.Create(name, 1, value.Options{Dir: dir, Mode: test.ask})
+		own(t, c, err)
+		st, err := os.Stat(filepath.Join(dir, name))
+		verify.Must(t, err)
+		if st.Mode().Perm() != test.want {
+			t.Errorf("Mode %o: %o, want %o", test.ask, st.Mode().Perm(), test.want)
+		}
+		if _, err := value.Open[int](name); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("opened in another directory: %v", err)
+		}
+	}
+	if os.Getuid() != 0 {
+		return // only root can give files away
+	}
+	verify.Must(t, os.Chown(filepath.Join(dir, "v0"), 65534, 65534))
+	if _, err := value.Open[int]("v0", value.Options{Dir: dir}); !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("another user's: %v", err)
+	}
+	c, err := value.Open[int]("v0", value.Options{Dir: dir, AnyOwner: true})
+	own(t, c, err)
+}
+
+// Update does what it was asked to do when an operator takes a guard of the user's away meanwhile,
+// and says that it has lost it. That of the Value itself it holds for a moment, and nobody takes it.
+func TestUpdateLosesTheGuard(t *testing.T) {
+	n := name(t)
+	own1, err := value.Create(n, 1)
+	_, err = own(t, own1, err).Update(background, func(x int) int {
+		if err := psync.ForceUnlock(n); err == nil {
+			t.Error("its own guard was taken away in Update")
+		}
+		return x + 1
+	})
+	verify.Must(t, err)
+
+	dir := tmpfs(t)
+	m, err := psync.CreateMutex("guard", psync.Options{Dir: dir})
+	verify.Must(t, err)
+	defer m.Close()
+	c, err := value.Create("v", 1, value.Options{Dir: dir, Guard: m})
+	v := own(t, c, err)
+	x, err := v.Update(background, func(x int) int {
+		verify.Must(t, psync.ForceUnlock("guard", psync.Options{Dir: dir}))
+		return x + 1
+	})
+	if x != 2 || v.Load() != 2 || !errors.Is(err, psync.ErrLockLost) {
+		t.Errorf("Update = %d, %v; the value is %d", x, err, v.Load())
+	}
+	if _, err := v.Update(background, func(x int) int { return x + 1 }); !errors.Is(err, psync.ErrOwnerDied) || v.Load() != 2 {
+		t.Errorf("the next Update: %v; the value is %d", err, v.Load())
+	}
+	verify.Must(t, v.Mutex().Recover(background, nil))
+}
+
+// Who waits for a guard that stands elsewhere is told when the Value is closed; and a Close that
+// was refused leaves everything as it was.
+func TestCloseUnderAGuardOfOnesOwn(t *testing.T) {
+	l, err := psync.NewFileLock(filepath.Join(t.TempDir(), "lock"))
+	verify.Must(t, err)
+	t.Cleanup(func() { verify.Must(t, l.Close()) })
+	n := name(t)
+	c, err := value.Create(n, 1, value.Options{Guard: l})
+	own(t, c, err)
+	v, err := value.Open[int](n) // with a FileLock of its own
+	verify.Must(t, err)
+	inc := func(x int) int { return x + 1 }
+
+	verify.Must(t, v.Mutex().Lock(background))
+	if err := v.Close(); !errors.Is(err, psync.ErrHeld) {
+		t.Errorf("Close while its guard is held: %v", err)
+	}
+	verify.Must(t, v.Mutex().Unlock())
+	if x, err := v.Update(background, inc); x != 2 || err != nil {
+		t.Errorf("Update after a Close that was refused: %d, %v", x, err)
+	}
+
+	verify.Must(t, l.Lock(background))
+	update := verify.Blocks(t, "Update", func() error { _, err := v.Update(background, inc); return err })
+	verify.Must(t, v.Close())
+	if err := update(); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("Update that waited when the Value was closed: %v", err)
+	}
+	if err := v.Mutex().Lock(background); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("the guard that came with the Value is not closed: %v", err)
+	}
+	verify.Must(t, l.Unlock())
+}
+
+func TestZeroValue(t *testing.T) {
+	var v value.Value[int]
+	verify.Must(t, v.Close())
+	const text = "value: use of a Value that was not made by New, NewRaw, Create or Open"
+	verify.Panics(t, text, func() { v.Mutex() })
+	verify.Panics(t, text, func() { v.Name() })
+	verify.Panics(t, text, func() { v.Update(background, func(x int) int { return x }) })
 }

@@ -16,6 +16,7 @@ import (
 // A Kind is a package that puts a typed face on an Object.
 type Kind struct {
 	Name string // "value": the kind of segment, and the start of errors
+	Type string // "Value": as the user knows it
 	// Wrap makes what the user sees of the lock in the object's own segment.
 	Wrap func(*lock.Mutex) guard.Locker
 }
@@ -114,6 +115,7 @@ func (k Kind) join(h *seg.Handle, lt *layout.Type, guardOf func(Plan) (*guard.Gu
 }
 
 func (k Kind) object(h *seg.Handle, lt *layout.Type, p Plan, g *guard.Guard) *Object {
+	h.SetObject(k.Name, k.Type)
 	o := &Object{Handle: h, Guard: g, Type: lt, Data: h.Data(), Count: p.Count, kind: k}
 	if IsWord(lt.Size) {
 		o.Mask = Mask(lt.Size, lt.Padding)
@@ -157,6 +159,7 @@ func (k Kind) over(own *seg.Handle, lt *layout.Type, offset, count int) (*Object
 		own.Close(nil)
 		return nil, err
 	}
+	own.SetObject(k.Name, k.Type)
 	o := &Object{
 		Handle: own, Guard: guard.New(own, guard.None, nil, 0, nil), Type: lt,
 		Data: data[offset : offset+count*lt.Size : offset+count*lt.Size], Count: count,
@@ -240,19 +243,18 @@ func Layout[T any](k Kind) (*layout.Type, error) {
 	return lt, nil
 }
 
-// Explain says what to do about an error of an object's guard. typ is the type
-// that the user knows: "Value".
-func (k Kind) Explain(typ string, err error) error {
+// Explain says what to do about an error of an object's guard.
+func (k Kind) Explain(err error) error {
 	switch {
 	case errors.Is(err, lock.ErrOwnerDied):
 		return fmt.Errorf("%s: a process died while it changed what the guard protects; put that right and call Mutex().Recover: %w", k.Name, err)
 	case errors.Is(err, seg.ErrClosed):
-		return k.Closed(typ)
+		return k.Closed()
 	}
 	return err
 }
 
 // Closed is the error of methods of a closed object.
-func (k Kind) Closed(typ string) error {
-	return fmt.Errorf("%s: use of closed %s: %w", k.Name, typ, fs.ErrClosed)
+func (k Kind) Closed() error {
+	return fmt.Errorf("%s: use of closed %s: %w", k.Name, k.Type, fs.ErrClosed)
 }

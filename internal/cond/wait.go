@@ -14,7 +14,7 @@ import (
 // Context is all that a wait has to know of its caller.
 type Context struct {
 	context.Context
-	Handle *seg.Handle // ends the wait with seg.ErrClosed when it is closed; may be nil
+	Handle *seg.Handle // ends the wait with its ErrClosed when it is closed; may be nil
 	// Wake, if not nil, is asked at the end of each slice whether there is another reason to
 	// wake up.
 	Wake func() bool
@@ -94,8 +94,8 @@ func (c *Cond) Enter() (*Waiter, error) {
 	return w, nil
 }
 
-// Await waits until w was signalled, or for another reason to end: ctx's error,
-// seg.ErrClosed. Then w is no more.
+// Await waits until w was signalled, or for another reason to end: ctx's error, or the
+// handle's ErrClosed. Then w is no more.
 func (c *Cond) Await(ctx Context, w *Waiter) error {
 	defer c.finish(w)
 	w.ctx, w.want.Handle = ctx, ctx.Handle
@@ -104,7 +104,7 @@ func (c *Cond) Await(ctx Context, w *Waiter) error {
 			return nil
 		}
 		if ctx.Handle != nil && ctx.Handle.Closed() {
-			return c.giveUp(w, seg.ErrClosed)
+			return c.giveUp(w, ctx.Handle.ErrClosed())
 		}
 		if count := c.leads(w); count != nil {
 			if err := count.Wait(ctx, w.want); err != nil {

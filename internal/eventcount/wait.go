@@ -50,7 +50,7 @@ type Wanted struct {
 	// Wait begins with what leads to sleep.
 	Looked bool
 
-	// Handle, if not nil, ends the wait with seg.ErrClosed when it is closed.
+	// Handle, if not nil, ends the wait with its ErrClosed when it is closed.
 	Handle *seg.Handle
 }
 
@@ -93,13 +93,13 @@ func (w *waiter) wake() {
 	}
 }
 
-// Wait returns nil when Try was done, Try's error, seg.ErrClosed when the handle was closed, or
+// Wait returns nil when Try was done, Try's error, the handle's ErrClosed when that was closed, or
 // ctx's error, in the order in which they come; if ctx has ended before, Try is still called once.
 // Try and its friends live on the heap, so callers look for themselves before they make them.
 func (c *Count) Wait(ctx context.Context, want Wanted) error {
 	if !want.Looked {
 		if want.closed() {
-			return seg.ErrClosed
+			return want.Handle.ErrClosed()
 		}
 		if done, err := want.Try(); done || err != nil {
 			return err
@@ -128,7 +128,7 @@ func (c *Count) wait(ctx context.Context, w Wanted) error {
 			mem.Mark("eventcount.wait", uint64(slice), mem.Flags(woken, leads), want.knows())
 			if want.closed() {
 				c.leave(me, woken)
-				return seg.ErrClosed
+				return want.Handle.ErrClosed()
 			}
 			if done, err := want.try(); done || err != nil {
 				c.leave(me, woken && !done)

@@ -14,6 +14,7 @@ package layout
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"reflect"
 	"strconv"
 	"sync"
@@ -56,8 +57,8 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Path + ": " + e.Reason }
 
-// Is makes every Error match ErrType.
-func (e *Error) Is(target error) bool { return target == ErrType }
+// Is makes every Error match ErrType, and fs.ErrInvalid for those who do not know that.
+func (e *Error) Is(target error) bool { return target == ErrType || target == fs.ErrInvalid }
 
 var cache sync.Map // reflect.Type -> *Type or *Error
 

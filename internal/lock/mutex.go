@@ -114,7 +114,7 @@ func (m *Mutex) acquired() error {
 		// The handle was closed meanwhile. The word may be in the pages that
 		// replaced the segment; whichever it is, it is given back.
 		_ = m.Unlock()
-		return seg.ErrClosed
+		return m.h.ErrClosed()
 	}
 	*m.fence++
 	m.q.order.Acquire()
@@ -127,7 +127,7 @@ func (m *Mutex) acquired() error {
 func (m *Mutex) TryLock(mode Mode) (bool, error) {
 	for {
 		if m.closed() {
-			return false, seg.ErrClosed
+			return false, m.h.ErrClosed()
 		}
 		w := m.load()
 		switch {
@@ -168,7 +168,7 @@ func (m *Mutex) Unlock() error {
 
 func (m *Mutex) notMine() error {
 	if m.closed() {
-		return seg.ErrClosed
+		return m.h.ErrClosed()
 	}
 	if m.lost() {
 		return ErrLockLost

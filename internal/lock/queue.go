@@ -118,7 +118,7 @@ func (w word) mayTake(t turn) bool { return w.free() || t.due && w.due() }
 // not abandoned; nil for others.
 func (q *queue) wait(ctx context.Context, h *seg.Handle, mend *mending, try attempt) error {
 	if h != nil && h.Closed() {
-		return seg.ErrClosed
+		return h.ErrClosed()
 	}
 	for {
 		mem.Mark("lock.first", mend.flag())
@@ -150,7 +150,7 @@ func (q *queue) wait(ctx context.Context, h *seg.Handle, mend *mending, try atte
 		mem.Mark("lock.wait", mem.Flags(woken, starving), mend.flag())
 		if h != nil && h.Closed() {
 			q.leave(me, woken)
-			return seg.ErrClosed
+			return h.ErrClosed()
 		}
 		w := q.load()
 		v, err := try(w, turn{sticky: waiters, due: woken || starving})

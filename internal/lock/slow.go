@@ -119,7 +119,7 @@ func (m *Mutex) recover(ctx context.Context, repair func() error, keep Mode) (ke
 	crash.At("lock.repairing")
 	if m.closed() { // as in acquired
 		m.q.release(m, word.released)
-		return false, seg.ErrClosed
+		return false, m.h.ErrClosed()
 	}
 	*m.fence++
 	m.q.order.Acquire()

@@ -2,6 +2,7 @@ package ring
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/go-multiproc/multiproc/internal/mem"
 )
@@ -17,7 +18,7 @@ type slot struct{ token, owed *mem.Uint64 }
 var ErrNotTaken = errors.New("queue: TaskDone called more often than this process took messages")
 
 // ErrSlots is returned when more processes take messages than there are slots.
-var ErrSlots = errors.New("queue: 1024 processes take messages from it, or died without TaskDone; call Recover")
+var ErrSlots = fmt.Errorf("queue: %d processes that are alive have taken messages from it: there is no room for one more; use Lease, which has no such limit", Slots)
 
 // Register makes sure that this process has a slot.
 //
@@ -36,8 +37,23 @@ func (r *Ring) Register() error {
 		r.slotsUsed.Store(uint64(used + 1))
 	}
 	dead := r.obituary()
+	debtor := -1
 	for i := 0; free < 0 && i < used; i++ {
-		if s := r.slots[i]; s.owed.Load() == 0 && dead(s.token.Load()) {
+		s := r.slots[i]
+		if !dead(s.token.Load()) {
+			continue
+		}
+		switch owed := s.owed.Load(); {
+		case owed == 0:
+			free = i
+		case debtor < 0:
+			debtor = i
+		default:
+			// One slot can say what both owed, so that a queue whose consumers never call
+			// TaskDone does not run out of them. In this order: who dies in between leaves
+			// a sum that is too large, and nobody ever finds nothing owed.
+			r.slots[debtor].owed.Add(owed)
+			s.owed.Store(0)
 			free = i
 		}
 	}

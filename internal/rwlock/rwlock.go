@@ -87,7 +87,7 @@ func (l *RWMutex) RLock(ctx context.Context) error {
 func (l *RWMutex) entered(s *slot) error {
 	if l.h.Closed() {
 		l.p.stepBack(s)
-		return seg.ErrClosed
+		return l.h.ErrClosed()
 	}
 	l.p.order.Acquire()
 	runtime.KeepAlive(l)
@@ -105,7 +105,7 @@ func (p *process) stepBack(s *slot) {
 func (l *RWMutex) place() (*slot, error) {
 	p := l.p
 	if l.h.Closed() {
-		return nil, seg.ErrClosed
+		return nil, l.h.ErrClosed()
 	}
 	s := p.mine.Load()
 	if s != nil && s.word.Load()>>tokenShift == p.own {
@@ -277,7 +277,7 @@ func (l *RWMutex) RUnlock() error {
 
 func (l *RWMutex) notMine() error {
 	if l.h.Closed() {
-		return seg.ErrClosed
+		return l.h.ErrClosed()
 	}
 	return ErrNotRead
 }
@@ -304,7 +304,7 @@ func (l *RWMutex) locked() error {
 	crash.At("rwlock.locked")
 	if l.h.Closed() {
 		_ = l.Unlock()
-		return seg.ErrClosed
+		return l.h.ErrClosed()
 	}
 	l.p.order.Acquire()
 	runtime.KeepAlive(l)

@@ -21,5 +21,32 @@ var (
 	ErrType = errors.New("shm: segment holds something else")
 )
 
-// ErrClosed is returned by the methods of a closed handle. It is fs.ErrClosed.
+// ErrClosed is returned by the methods of a closed handle. It is fs.ErrClosed. Where the
+// handle is known, Handle.ErrClosed says more.
 var ErrClosed = fmt.Errorf("shm: use of closed handle: %w", fs.ErrClosed)
+
+// A closedError is ErrClosed with the name of what was closed.
+type closedError struct{ h *Handle }
+
+func (e closedError) Error() string {
+	if e.h.name == "" {
+		return e.h.pkg + ": use of closed " + e.h.object
+	}
+	return e.h.pkg + ": use of closed " + e.h.object + " " + e.h.name
+}
+
+func (e closedError) Unwrap() error { return ErrClosed }
+
+// ErrClosed is the error of who uses the object that h is a handle to after it was closed. h
+// may be nil.
+func (h *Handle) ErrClosed() error {
+	if h == nil || h.object == "" {
+		return ErrClosed
+	}
+	return closedError{h}
+}
+
+// SetObject says what the user knows the handle as, for ErrClosed: a package and a type.
+//
+// Preconditions: nobody else knows h yet.
+func (h *Handle) SetObject(pkg, object string) { h.pkg, h.object = pkg, object }

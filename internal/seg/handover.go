@@ -16,7 +16,7 @@ type crossing struct {
 // HandOver describes the segment to another process.
 func (h *Handle) HandOver(e *handover.Encoder) error {
 	if h.Closed() {
-		return ErrClosed
+		return h.ErrClosed()
 	}
 	// A description of its own, and gone once it was sent: one more reference to
 	// the description that holds the token would keep a dead process alive.

@@ -43,6 +43,8 @@ type Handle struct {
 	m       *Mapping
 	name    string
 	closed  atomic.Bool
+	pkg     string // and object: see SetObject
+	object  string
 	cleanup runtime.Cleanup
 	hold    *hold
 }
@@ -219,7 +221,7 @@ func (h *Handle) Another() (*Handle, error) {
 	registry.Lock()
 	defer registry.Unlock()
 	if h.closed.Load() {
-		return nil, ErrClosed
+		return nil, h.ErrClosed()
 	}
 	return h.m.handleLocked(h.name), nil
 }

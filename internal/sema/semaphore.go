@@ -84,6 +84,12 @@ func newSemaphore(m *seg.Mapping, off int, p Param, c *eventcount.Count) *Semaph
 	return s
 }
 
+// Unmade panics for psync's zero Semaphore, which has a nil one. It is asked for here, and
+// not there, since the compiler puts psync's methods into the caller as long as they are short.
+func Unmade() {
+	panic("psync: use of a Semaphore that was not made by NewSemaphore, CreateSemaphore, OpenSemaphore or SemaphoreAt")
+}
+
 // take takes a permit. A false is certain to whoever was announced before.
 func (s *Semaphore) take() bool {
 	if s.counts {
@@ -157,6 +163,9 @@ func (s *Semaphore) up() bool {
 // Acquire takes a permit, and waits for one as long as ctx allows. A free one is taken without
 // a look at ctx.
 func (s *Semaphore) Acquire(ctx context.Context, h *seg.Handle) error {
+	if s == nil {
+		Unmade()
+	}
 	if s.hungry.Load() == 0 {
 		// The slot of the last time is tried in place, as in Release: the search, a
 		// call, would cost as much again.
@@ -171,7 +180,7 @@ func (s *Semaphore) Acquire(ctx context.Context, h *seg.Handle) error {
 func (s *Semaphore) acquired(h *seg.Handle) error {
 	crash.At("sema.taken")
 	if h.Closed() {
-		return s.tooLate()
+		return s.tooLate(h)
 	}
 	s.order.Acquire()
 	return nil
@@ -180,9 +189,9 @@ func (s *Semaphore) acquired(h *seg.Handle) error {
 // tooLate is for a permit that was taken when the handle was closed already. The slot may
 // be in the pages that replaced the segment; whichever it is, it is given back. (Or else,
 // it is a dead process's.)
-func (s *Semaphore) tooLate() error {
+func (s *Semaphore) tooLate(h *seg.Handle) error {
 	s.giveBack()
-	return seg.ErrClosed
+	return h.ErrClosed()
 }
 
 func (s *Semaphore) giveBack() {
@@ -197,8 +206,11 @@ func (s *Semaphore) giveBack() {
 // TryAcquire takes a permit if there is a free one. If there is none, it looks for dead
 // owners.
 func (s *Semaphore) TryAcquire(h *seg.Handle) (bool, error) {
+	if s == nil {
+		Unmade()
+	}
 	if h.Closed() {
-		return false, seg.ErrClosed
+		return false, h.ErrClosed()
 	}
 	if s.reserved() || !s.take() && (!s.bury() || !s.take()) {
 		return false, nil
@@ -222,17 +234,20 @@ func (s *Semaphore) reserved() bool {
 
 // Release gives a permit back.
 func (s *Semaphore) Release(h *seg.Handle) error {
+	if s == nil {
+		Unmade()
+	}
 	s.order.Release()
 	if s.counts {
 		if h.Closed() {
-			return seg.ErrClosed
+			return h.ErrClosed()
 		}
 		if !s.up() {
 			return ErrTooMany
 		}
 	} else if i := int(s.hint.Load()); (i >= len(s.slots) || !s.slots[i].CompareAndSwap(s.own, 0)) && !s.give() {
 		if h.Closed() {
-			return seg.ErrClosed
+			return h.ErrClosed()
 		}
 		return ErrNotHeld
 	}
@@ -284,7 +299,7 @@ func (s *Semaphore) wait(ctx context.Context, h *seg.Handle) error {
 	if err == nil {
 		return s.acquired(h)
 	}
-	if err != seg.ErrClosed && s.bury() && s.take() {
+	if !errors.Is(err, seg.ErrClosed) && s.bury() && s.take() {
 		// ctx had ended before anybody looked for the dead.
 		return s.acquired(h)
 	}

@@ -1,0 +1,19 @@
+package queue_test
+
+import "unsafe"
+
+// A padded has bytes that carry nothing.
+type padded struct {
+	A byte
+	B int32
+}
+
+func padding(p *padded) *byte { return (*byte)(unsafe.Add(unsafe.Pointer(p), 2)) }
+
+// makeDirty fills p, and puts something into the bytes that carry nothing.
+func makeDirty(p *padded) {
+	*p = padded{1, 2}
+	*padding(p) = 0xa5
+}
+
+func isDirty(p *padded) bool { return *padding(p) != 0 }
