@@ -108,6 +108,7 @@ var manners = [len(operations)]manner{
 	opMutexUnlock:         reads,
 	opMutexMend:           reads,
 	opMutexState:          reads,
+	opMutexForce:          reads,
 	opSemaphoreAcquire:    reads,
 	opSemaphoreTryAcquire: reads,
 	opSemaphoreRelease:    reads,

@@ -129,6 +129,7 @@ func (c *Cond) TakeOver(d *handover.Decoder) error {
 //   - ctx's own, if it ended first. If it has ended before, Wait does not unlock.
 //   - psync.ErrOwnerDied, if a process died while it held the lock, before or after a signal came. The lock is held then and
 //     still abandoned: Unlock gives it back so, and then Recover can repair what it guards.
+//   - psync.ErrLockLost, at once, if somebody has taken the lock away before: see Mutex.ForceUnlock. Unlock says so again.
 //   - one that is also psync.ErrNotHeld, if the lock could not be taken again: the connection is down.
 func (c *Cond) Wait(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
@@ -165,7 +166,7 @@ func (c *Cond) Wait(ctx context.Context) error {
 		return fmt.Errorf("%w; and the lock is lost with it: %w", err, psync.ErrNotHeld)
 	case err != nil: // nothing was done: it is held as before
 		lr.got(h)
-		return err
+		return lockLost(err)
 	}
 	id := cl.id
 	fence, marked, givenUp := rep.uint(), rep.bool(), rep.bool()

@@ -33,6 +33,8 @@ type Options struct {
 	// Path is a directory in which the server keeps everything that has a name, and what that mentions, so that a server which is
 	// started with the same path later, after a Shutdown or a kill -9, goes on where the other one ended. It is made if it is missing. One
 	// server has it at a time. "" keeps nothing.
+	//
+	// What objects of own types (Register) have in them is not kept: they are there again, and as new. So are locks, semaphores, events and barriers.
 	Path string
 
 	// Sync says what a power cut may take away of what is kept at Path. A kill of the server takes nothing, whatever it says. The zero value is SyncEachSecond.

@@ -110,7 +110,25 @@ func (w *waiter) unlock(what string, id uint64, mended bool) error {
 	if !ok {
 		return psync.ErrNotHeld
 	}
-	return r.doSoon(newCall(opMutexUnlock).uint(uint64(r.id)).uint(h.id).bool(mended))
+	return lockLost(r.doSoon(newCall(opMutexUnlock).uint(uint64(r.id)).uint(h.id).bool(mended)))
+}
+
+// lockLost is the error of what was asked of a hold that this process knows of. If the server does not, somebody has taken it away.
+func lockLost(err error) error {
+	if errors.Is(err, psync.ErrNotHeld) {
+		return psync.ErrLockLost
+	}
+	return err
+}
+
+// force takes the lock away from its holder.
+func (w *waiter) force(ctx context.Context, what string) error {
+	r, cl, err := w.handle.begin(what, opMutexForce)
+	if err != nil {
+		return err
+	}
+	defer runtime.KeepAlive(w)
+	return r.doNothingElse(ctx, cl)
 }
 
 // recover does what Recover and LockOrRecover have in common.
@@ -139,7 +157,7 @@ func (w *waiter) recover(ctx context.Context, what string, mode store.LockMode, 
 	r, cl, err := w.handle.begin(what, opMutexMend)
 	if err == nil {
 		r.mended(h.id)
-		err = r.doSoon(cl.uint(h.id))
+		err = lockLost(r.doSoon(cl.uint(h.id)))
 	}
 	return h, err
 }
@@ -168,7 +186,7 @@ func (l *Mutex) TryLock() (bool, error) {
 	return ok, err
 }
 
-// Unlock gives the lock back. It returns psync.ErrNotHeld if this process does not hold it.
+// Unlock gives the lock back. It returns psync.ErrNotHeld if this process does not hold it, and psync.ErrLockLost if somebody has taken it away: see ForceUnlock.
 func (l *Mutex) Unlock() error { return l.w.unlock("Mutex", 0, false) }
 
 // Recover makes an abandoned lock usable again: it runs repair under the lock, which it does not keep. repair must put right whatever
@@ -207,6 +225,13 @@ func (l *Mutex) Fence() uint64 {
 	h, _ := r.latest()
 	return h.fence
 }
+
+// ForceUnlock takes the lock away from the process that holds it, which need not know. It is for an operator who knows that the holder will not come back: it is stopped, or waits for something that never
+// happens. The lock is abandoned then, as if the holder had died: others get psync.ErrOwnerDied, until somebody recovers it. The former holder's Unlock returns psync.ErrLockLost, and every later hold
+// has a larger Fence. But nothing keeps it from touching what the lock guards until it finds out: whoever can kill it instead should.
+//
+// If nobody holds the lock the error is psync.ErrNotHeld. It is what psync.ForceUnlock is in shared memory. The permits of a Semaphore cannot be taken away; killing their holder returns them.
+func (l *Mutex) ForceUnlock(ctx context.Context) error { return l.w.force(ctx, "Mutex") }
 
 // Locked reports whether some process holds the lock, at some moment during the call.
 func (l *Mutex) Locked(ctx context.Context) (bool, error) {

@@ -127,6 +127,7 @@ var operations = [...]struct {
 	opMutexUnlock:  {do: (*request).mutexUnlock, args: 3},
 	opMutexMend:    {do: (*request).mutexMend, args: 2},
 	opMutexState:   {do: (*request).mutexState, args: 1},
+	opMutexForce:   {do: (*request).mutexForce, args: 1},
 
 	// Semaphore.
 	opSemaphoreAcquire:    {do: (*request).semaphoreAcquire, args: 1},

@@ -111,6 +111,9 @@ var methodNames = sync.OnceValue(func() map[string]*method {
 //	c, err := counters.New(m)
 //	n, err := add.Call(ctx, c, 5)
 //
+// What an object has in it dies with the server, also where Options.Path is set: the server cannot tell what a method changed. What must outlive it belongs in a container that is kept, to
+// which the methods can be given a handle.
+//
 // It panics after process.Main or process.Init, and if the name or T is registered already.
 func Register[T any](name string, new func() *T) *Type[T] {
 	if name == "" {

@@ -135,6 +135,7 @@ const (
 	opMutexUnlock  = 162
 	opMutexMend    = 163
 	opMutexState   = 164
+	opMutexForce   = 165
 
 	// Semaphore: 192 to 223.
 	opSemaphoreAcquire    = 192

@@ -138,7 +138,7 @@ func (l *RMutex) LockOrRecover(ctx context.Context, repair func() error) (contex
 }
 
 // Unlock undoes one Lock of ctx, or of one that it was made from. With the last one, the lock is given back. It returns
-// psync.ErrNotHeld if ctx does not own the lock.
+// psync.ErrNotHeld if ctx does not own the lock, and psync.ErrLockLost if somebody has taken it away: see ForceUnlock.
 func (l *RMutex) Unlock(ctx context.Context) error {
 	o, err := l.owner(ctx)
 	if err != nil {
@@ -158,6 +158,9 @@ func (l *RMutex) Unlock(ctx context.Context) error {
 	}
 	return psync.ErrNotHeld
 }
+
+// ForceUnlock takes the lock away from the process that has it: see Mutex.ForceUnlock. The last Unlock of the context that had it returns psync.ErrLockLost.
+func (l *RMutex) ForceUnlock(ctx context.Context) error { return l.w.force(ctx, "RMutex") }
 
 // Recover makes an abandoned lock usable again: see Mutex.Recover.
 func (l *RMutex) Recover(ctx context.Context, repair func() error) error {

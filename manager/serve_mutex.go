@@ -82,6 +82,10 @@ func (r *request) mutexMend(context.Context) error {
 	return r.done()
 }
 
+func (r *request) mutexForce(context.Context) error {
+	return onObject(r, r.store.Mutex, (*store.Mutex).Force)
+}
+
 func (r *request) mutexState(context.Context) error {
 	mutex := r.mutex()
 	if !r.ok() {

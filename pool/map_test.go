@@ -18,14 +18,23 @@ import (
 
 var errFirst = pool.RegisterError(errors.New("the first one"))
 
+// A gated task is counted, and waits until it may.
+type gated struct {
+	Counted counted
+	Gate    *value.Value[int64]
+}
+
 // failFirst counts its runs, and fails for the first task. The others take long enough for that to be known before they are all through.
-var failFirst = pool.Register(func(_ context.Context, c counted) (int, error) {
-	array.Add(c.Runs, c.Task, 1)
-	if c.Task == 0 {
+var failFirst = pool.Register(func(ctx context.Context, c gated) (int, error) {
+	array.Add(c.Counted.Runs, c.Counted.Task, 1)
+	if c.Counted.Task == 0 {
+		for c.Gate.Load() == 0 && ctx.Err() == nil {
+			time.Sleep(100 * time.Microsecond)
+		}
 		return 0, errFirst
 	}
 	time.Sleep(time.Millisecond)
-	return c.Task, nil
+	return c.Counted.Task, nil
 })
 
 // After the first error a Map begins no more of its elements: neither of those that wait, nor of those that it has not submitted yet.
@@ -43,11 +52,21 @@ func TestMapStopsAtAnError(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer runs.Close()
-				in := make([]counted, n)
-				for i := range in {
-					in[i] = counted{i, runs}
+				gate, err := value.New(int64(backlog)) // without a limit the first one fails when all are submitted, with one before
+				if err != nil {
+					t.Fatal(err)
 				}
-				out, err := failFirst.With(pool.TaskOptions{Chunk: 1}).Map(within(t), e, in)
+				defer gate.Close()
+				in := make([]gated, n)
+				for i := range in {
+					in[i] = gated{counted{i, runs}, gate}
+				}
+				f, err := failFirst.With(pool.TaskOptions{Chunk: 1}).MapAsync(within(t), e, in)
+				if err != nil {
+					t.Fatal(err)
+				}
+				gate.Store(1)
+				out, err := f.Result(within(t))
 				if !errors.Is(err, errFirst) || out != nil {
 					t.Fatalf("%d results, %v", len(out), err)
 				}

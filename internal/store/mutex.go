@@ -244,12 +244,28 @@ func (m *Mutex) forsake(w *Wait, died bool) {
 			m.wake(w, errLetGo)
 		}
 	case stateHolding:
-		m.abandoned = true
-		for c := range m.conds { // nobody else will tell them
-			for v := c.waiting.first; v != nil; v = c.waiting.first {
-				c.moveOn(v, false)
-			}
-		}
-		m.giveBack()
+		m.abandon()
 	}
+}
+
+// abandon ends the present hold as the death of its holder does.
+func (m *Mutex) abandon() {
+	m.abandoned = true
+	for c := range m.conds { // nobody else will tell them
+		for v := c.waiting.first; v != nil; v = c.waiting.first {
+			c.moveOn(v, false)
+		}
+	}
+	m.giveBack()
+}
+
+// Force takes the lock away from whoever holds it, and leaves it abandoned. What the former holder says of its hold from now on is ErrNotHeld.
+func (m *Mutex) Force() error {
+	m.lock()
+	defer m.unlock()
+	if m.holder == nil {
+		return ErrNotHeld
+	}
+	m.abandon()
+	return nil
 }
