@@ -48,7 +48,7 @@ var ErrTooLarge = errors.New("frame too large")
 var ErrTorn = errors.New("an earlier write stopped inside a frame, so the peer would misread this one")
 
 // ErrMoving is in the error of every operation on a Conn that is on its way to another process.
-var ErrMoving = errors.New("connection is being handed over")
+var ErrMoving = errors.New("this end is being sent to another process")
 
 // ErrBusy is the error of BeginMove while another goroutine reads or writes.
 var ErrBusy = errors.New("connection is in use by another goroutine")
