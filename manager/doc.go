@@ -56,8 +56,8 @@
 //
 // # When to use something else
 //
-// A call costs a round trip to another process: a few µs on the same machine, where requests and replies go through shared memory once a
-// connection stands, some 10 µs over a socket, and a thousand times what memory costs in any case. Numbers and structs of
+// A call costs a round trip to another process: microseconds on the same machine, where requests and replies go through shared memory once a
+// connection stands, several times that over a socket, and some thousand times what memory costs in any case. Numbers and structs of
 // fixed size are better in package value or array, work to be handed out in package queue or pool, and what only one process
 // uses in a map. What must outlive the server belongs in a database.
 //

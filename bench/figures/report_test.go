@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -166,23 +167,55 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// What the pages of the repository show is what the result beside them says.
+// What the pages of the repository show, and their figures, is what the result beside them says.
 func TestPagesOfTheRepository(t *testing.T) {
-	r, err := result.Load("../../docs/performance.json")
+	const repository = "../.."
+	r, err := result.Load(filepath.Join(repository, "docs", "performance.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, images := range map[string]string{"../../README.md": "docs/figures/", "../../docs/performance.md": "figures/"} {
-		text, err := os.ReadFile(name)
+	made := t.TempDir()
+	if err := os.Mkdir(filepath.Join(made, "docs"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range pages {
+		text, err := os.ReadFile(filepath.Join(repository, page))
 		if err != nil {
 			t.Fatal(err)
 		}
-		filled, err := fillPage(r, string(text), images)
-		if err != nil {
+		if err := os.WriteFile(filepath.Join(made, page), text, 0o666); err != nil {
 			t.Fatal(err)
 		}
-		if filled != string(text) {
-			t.Errorf("%s does not show what docs/performance.json says: in bench, run\n\tgo run ./figures -json ../docs/performance.json", name)
+	}
+	if err := report(r, made); err != nil {
+		t.Fatal(err)
+	}
+	const remedy = "in bench, run\n\tgo run ./figures -json ../docs/performance.json"
+	err = fs.WalkDir(os.DirFS(made), ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		want, err := os.ReadFile(filepath.Join(made, name))
+		if err != nil {
+			return err
+		}
+		if got, err := os.ReadFile(filepath.Join(repository, name)); err != nil {
+			t.Errorf("%v; %s", err, remedy)
+		} else if !bytes.Equal(got, want) {
+			t.Errorf("%s is not what docs/performance.json says; %s", name, remedy)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	there, err := os.ReadDir(filepath.Join(repository, "docs", "figures"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, image := range there {
+		if _, err := os.Stat(filepath.Join(made, "docs", "figures", image.Name())); err != nil {
+			t.Errorf("docs/figures/%s is left from an older run: nothing in docs/performance.json makes it", image.Name())
 		}
 	}
 }
