@@ -2,7 +2,6 @@ package seg
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 )
 
@@ -23,7 +22,7 @@ var (
 
 // ErrClosed is returned by the methods of a closed handle. It is fs.ErrClosed. Where the
 // handle is known, Handle.ErrClosed says more.
-var ErrClosed = fmt.Errorf("shm: use of closed handle: %w", fs.ErrClosed)
+var ErrClosed error = &also{"shm: use of closed handle", fs.ErrClosed}
 
 // A closedError is ErrClosed with the name of what was closed.
 type closedError struct{ h *Handle }
@@ -50,3 +49,13 @@ func (h *Handle) ErrClosed() error {
 //
 // Preconditions: nobody else knows h yet.
 func (h *Handle) SetObject(pkg, object string) { h.pkg, h.object = pkg, object }
+
+// An also is an error with more text that is another one as well, as fmt.Errorf makes them, for package variables: fmt takes a good part of a
+// program's initialisation, and every child would pay for it.
+type also struct {
+	text string
+	err  error
+}
+
+func (e *also) Error() string { return e.text + ": " + e.err.Error() }
+func (e *also) Unwrap() error { return e.err }

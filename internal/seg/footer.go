@@ -2,11 +2,8 @@ package seg
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
-	"sync"
 )
 
 // A footer is the last footerSize bytes of a segment's file. It says what the
@@ -62,12 +59,8 @@ const (
 // ID is the random identity of a segment.
 type ID [16]byte
 
-// castagnoli is made when it is first needed: it takes a quarter of a millisecond, and every child would pay for
-// that before it begins.
-var castagnoli = sync.OnceValue(func() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) })
-
 func typeHash(typ string) (h [16]byte) {
-	sum := sha256.Sum256([]byte(typ))
+	sum := sha256(typ)
 	copy(h[:], sum[:])
 	return h
 }
@@ -89,7 +82,7 @@ func (f *footer) encode() []byte {
 	le.PutUint64(b[104:], uint64(f.typLen))
 	copy(b[112:128], f.typHash[:])
 	copy(b[128:], f.typ)
-	le.PutUint32(b[crcField:], crc32.Checksum(b, castagnoli()))
+	le.PutUint32(b[crcField:], crc32c(b))
 	return b
 }
 
@@ -105,7 +98,7 @@ func parseFooter(b []byte, fileSize int64) (*footer, error) {
 	}
 	fixed := bytes.Clone(b[:fixedSize])
 	le.PutUint32(fixed[crcField:], 0)
-	if crc32.Checksum(fixed, castagnoli()) != le.Uint32(b[crcField:]) {
+	if crc32c(fixed) != le.Uint32(b[crcField:]) {
 		return nil, fmt.Errorf("%w: its footer is damaged (wrong checksum)", ErrFormat)
 	}
 	at := func(off int) int64 { return int64(le.Uint64(fixed[off:])) }

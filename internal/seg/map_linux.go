@@ -14,7 +14,7 @@ import (
 
 // The kernel looks at 32 bits of the 64-bit words that processes wait for, the low
 // half first, and the numbers in a segment are not turned around.
-var errBigEndian = fmt.Errorf("shm: needs a little-endian machine: %w", errors.ErrUnsupported)
+var errBigEndian error = &also{"shm: needs a little-endian machine", errors.ErrUnsupported}
 
 // mapFile maps the first n bytes of fd, shared.
 func mapFile(fd int, n int64) (mmap.MMap, error) {

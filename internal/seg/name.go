@@ -46,4 +46,4 @@ func (o Options) path(op, name string) (string, error) {
 const tempNames = ".multiproc-new."
 
 // errName is fs.ErrInvalid with this package's name in front.
-var errName = fmt.Errorf("shm: %w", fs.ErrInvalid)
+var errName error = &also{"shm", fs.ErrInvalid}

@@ -1,9 +1,10 @@
 package seg
 
 import (
-	"crypto/rand"
+	"encoding/binary"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"sync"
@@ -150,7 +151,9 @@ func (s Spec) layout() (*footer, error) {
 		kind: s.Kind, typ: s.Type[:min(len(s.Type), typTextSize)], typLen: int64(len(s.Type)),
 		typHash: typeHash(s.Type), created: time.Now().UnixNano(), pid: int64(os.Getpid()),
 	}
-	rand.Read(f.id[:])
+	// The runtime's generator, which each process seeds from the system's. The identity is to be unique, and no secret.
+	binary.NativeEndian.PutUint64(f.id[:8], rand.Uint64())
+	binary.NativeEndian.PutUint64(f.id[8:], rand.Uint64())
 	page := int64(os.Getpagesize())
 	f.metaOff = roundUp(f.dataSize, metaAlign)
 	f.fileSize = roundUp(f.metaOff+roundUp(f.metaSize, cacheLine)+footerSize, page)
