@@ -18,21 +18,17 @@ import (
 // process: by their text, and their place among those with the same text.
 type Sentinels struct {
 	mu    sync.Mutex
-	byKey map[string]error
-	all   []sentinel
-}
-
-type sentinel struct {
-	key string
-	err error
+	all   []error
+	keys  []string         // of the first of them: they are made when they are first needed, not when the program begins
+	byKey map[string]error // by these
 }
 
 // Errors are those that all packages share. The standard library's are known from the start.
 var Errors = func() *Sentinels {
-	s := &Sentinels{byKey: map[string]error{}}
-	s.Add(context.Canceled, context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, io.ErrShortBuffer, io.ErrShortWrite, io.ErrNoProgress,
-		fs.ErrInvalid, fs.ErrPermission, fs.ErrExist, fs.ErrNotExist, fs.ErrClosed, os.ErrDeadlineExceeded, os.ErrProcessDone, os.ErrNoDeadline, errors.ErrUnsupported)
-	return s
+	return &Sentinels{all: []error{
+		context.Canceled, context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, io.ErrShortBuffer, io.ErrShortWrite, io.ErrNoProgress,
+		fs.ErrInvalid, fs.ErrPermission, fs.ErrExist, fs.ErrNotExist, fs.ErrClosed, os.ErrDeadlineExceeded, os.ErrProcessDone, os.ErrNoDeadline, errors.ErrUnsupported,
+	}}
 }()
 
 // Add makes errors known that are not. It panics for one that is equal to none, not to itself either: nobody could find it again.
@@ -43,14 +39,23 @@ func (s *Sentinels) Add(errs ...error) {
 		if !reflect.ValueOf(err).Comparable() {
 			panic(fmt.Sprintf("multiproc: RegisterError: a %T cannot be compared, so that errors.Is would never find it; use a pointer", err))
 		}
-		if slices.ContainsFunc(s.all, func(k sentinel) bool { return k.err == err }) {
-			continue // another package has brought it
+		if !slices.Contains(s.all, err) { // else another package has brought it
+			s.all = append(s.all, err)
 		}
+	}
+}
+
+// indexLocked makes the keys that are missing.
+func (s *Sentinels) indexLocked() {
+	if s.byKey == nil {
+		s.byKey = make(map[string]error, len(s.all))
+	}
+	for _, err := range s.all[len(s.keys):] {
 		for k := 1; ; k++ {
 			key := fmt.Sprintf("%d %s", k, err.Error())
 			if _, ok := s.byKey[key]; !ok {
 				s.byKey[key] = err
-				s.all = append(s.all, sentinel{key, err})
+				s.keys = append(s.keys, key)
 				break
 			}
 		}
@@ -61,9 +66,10 @@ func (s *Sentinels) Add(errs ...error) {
 func (s *Sentinels) Keys(err error) (keys []string, errno []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, k := range s.all {
-		if errors.Is(err, k.err) {
-			keys = append(keys, k.key)
+	s.indexLocked()
+	for i, known := range s.all {
+		if errors.Is(err, known) {
+			keys = append(keys, s.keys[i])
 		}
 	}
 	var e syscall.Errno
@@ -77,6 +83,7 @@ func (s *Sentinels) Keys(err error) (keys []string, errno []byte) {
 func (s *Sentinels) Find(keys []string, errno []byte) (errs []error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.indexLocked()
 	for _, key := range keys {
 		if err, ok := s.byKey[key]; ok {
 			errs = append(errs, err)
