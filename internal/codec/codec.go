@@ -37,6 +37,7 @@ import (
 	"io"
 	"math"
 	"reflect"
+	"sync"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -45,40 +46,48 @@ import (
 // at that depth needs about 100 MB of stack, a tenth of what Go permits a goroutine.
 const MaxNesting = 65535
 
+// The library's modes are made when they are first needed: most values have a plan and never meet them, and a child would pay for them, and
+// for the maps and types below, before it begins.
 var (
-	enc = must(cbor.EncOptions{
-		Time:          cbor.TimeRFC3339Nano,
-		TimeTag:       cbor.EncTagRequired,
-		TextMarshaler: cbor.TextMarshalerTextString,
-		NaNConvert:    cbor.NaNConvertNone,
-		InfConvert:    cbor.InfConvertNone,
-		// Else a *big.Int in an any would come back as a *big.Int or an int64, depending on its value.
-		BigIntConvert: cbor.BigIntConvertNone,
-	}.UserBufferEncMode())
+	enc = sync.OnceValue(func() cbor.UserBufferEncMode {
+		return must(cbor.EncOptions{
+			Time:          cbor.TimeRFC3339Nano,
+			TimeTag:       cbor.EncTagRequired,
+			TextMarshaler: cbor.TextMarshalerTextString,
+			NaNConvert:    cbor.NaNConvertNone,
+			InfConvert:    cbor.InfConvertNone,
+			// Else a *big.Int in an any would come back as a *big.Int or an int64, depending on its value.
+			BigIntConvert: cbor.BigIntConvertNone,
+		}.UserBufferEncMode())
+	})
 
-	encKey = must(cbor.EncOptions{
-		Sort:          cbor.SortCoreDeterministic,
-		Time:          cbor.TimeRFC3339Nano,
-		TimeTag:       cbor.EncTagRequired,
-		TextMarshaler: cbor.TextMarshalerTextString,
-		NaNConvert:    cbor.NaNConvert7e00,
-		InfConvert:    cbor.InfConvertNone,
-		BigIntConvert: cbor.BigIntConvertNone,
-		IndefLength:   cbor.IndefLengthForbidden,
-	}.EncMode())
+	encKey = sync.OnceValue(func() cbor.EncMode {
+		return must(cbor.EncOptions{
+			Sort:          cbor.SortCoreDeterministic,
+			Time:          cbor.TimeRFC3339Nano,
+			TimeTag:       cbor.EncTagRequired,
+			TextMarshaler: cbor.TextMarshalerTextString,
+			NaNConvert:    cbor.NaNConvert7e00,
+			InfConvert:    cbor.InfConvertNone,
+			BigIntConvert: cbor.BigIntConvertNone,
+			IndefLength:   cbor.IndefLengthForbidden,
+		}.EncMode())
+	})
 
-	dec = must(cbor.DecOptions{
-		MaxNestedLevels:   MaxNesting,
-		MaxArrayElements:  math.MaxInt32,
-		MaxMapPairs:       math.MaxInt32,
-		UTF8:              cbor.UTF8DecodeInvalid,
-		IntDec:            cbor.IntDecConvertSignedOrBigInt,
-		BigIntDec:         cbor.BigIntDecodePointer,
-		DefaultMapType:    reflect.TypeFor[map[string]any](),
-		FieldNameMatching: cbor.FieldNameMatchingCaseSensitive,
-		TimeTag:           cbor.DecTagOptional,
-		TextUnmarshaler:   cbor.TextUnmarshalerTextString,
-	}.DecMode())
+	dec = sync.OnceValue(func() cbor.DecMode {
+		return must(cbor.DecOptions{
+			MaxNestedLevels:   MaxNesting,
+			MaxArrayElements:  math.MaxInt32,
+			MaxMapPairs:       math.MaxInt32,
+			UTF8:              cbor.UTF8DecodeInvalid,
+			IntDec:            cbor.IntDecConvertSignedOrBigInt,
+			BigIntDec:         cbor.BigIntDecodePointer,
+			DefaultMapType:    reflect.TypeFor[map[string]any](),
+			FieldNameMatching: cbor.FieldNameMatchingCaseSensitive,
+			TimeTag:           cbor.DecTagOptional,
+			TextUnmarshaler:   cbor.TextUnmarshalerTextString,
+		}.DecMode())
+	})
 )
 
 func must[T any](mode T, err error) T {
@@ -94,7 +103,7 @@ func Marshal(v any) ([]byte, error) {
 	if p := planFor(v); p != nil {
 		return p.marshal(v)
 	}
-	return enc.Marshal(v)
+	return enc().Marshal(v)
 }
 
 // planFor is the plan of what v holds or points to, if there is one.
@@ -119,7 +128,7 @@ func Append(dst []byte, v any) ([]byte, error) {
 		return b, nil
 	}
 	buf := bytes.NewBuffer(dst)
-	if err := enc.MarshalToBuffer(v, buf); err != nil {
+	if err := enc().MarshalToBuffer(v, buf); err != nil {
 		return dst, err
 	}
 	return buf.Bytes(), nil
@@ -137,7 +146,7 @@ func Encode(buf *bytes.Buffer, v any) error {
 		*buf = *bytes.NewBuffer(b)
 		return err
 	}
-	err := enc.MarshalToBuffer(v, buf)
+	err := enc().MarshalToBuffer(v, buf)
 	if err != nil {
 		buf.Truncate(n)
 	}
@@ -148,7 +157,7 @@ func Encode(buf *bytes.Buffer, v any) error {
 // keys of one type are equal bytes, in every process and every version. Equality is that of the encoding: 0.0 and -0.0 are two keys,
 // and so is one instant in two time zones; all NaNs are one.
 func MarshalKey(v any) ([]byte, error) {
-	return encKey.Marshal(v)
+	return encKey().Marshal(v)
 }
 
 // Unmarshal decodes b, which must be exactly one CBOR item, into *p. What *p held before is replaced and not merged into, so that no
@@ -167,7 +176,7 @@ func Unmarshal(b []byte, p any) error {
 	if typed {
 		b = append(expand(b[:len(b)-len(rest)]), rest...)
 	}
-	return endEarly(dec.Unmarshal(b, p))
+	return endEarly(dec().Unmarshal(b, p))
 }
 
 // read is UnmarshalFirst where there is a plan for it, and the message is as that expects it. If it is not, *p is undefined.
@@ -203,9 +212,9 @@ func libraryFirst(b []byte, p any) (rest []byte, err error) {
 		return b, err
 	}
 	if !typed {
-		return dec.UnmarshalFirst(b, p)
+		return dec().UnmarshalFirst(b, p)
 	}
-	if err := dec.Unmarshal(expand(b[:len(b)-len(rest)]), p); err != nil {
+	if err := dec().Unmarshal(expand(b[:len(b)-len(rest)]), p); err != nil {
 		return b, err
 	}
 	return rest, nil

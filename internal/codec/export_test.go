@@ -2,7 +2,7 @@ package codec
 
 // The library without the plans, in the same configuration.
 
-func LibraryMarshal(v any) ([]byte, error) { return enc.Marshal(v) }
+func LibraryMarshal(v any) ([]byte, error) { return enc().Marshal(v) }
 
 func LibraryUnmarshal(b []byte, p any) error {
 	if err := prepare(p); err != nil {
@@ -11,7 +11,7 @@ func LibraryUnmarshal(b []byte, p any) error {
 	if _, err := Skip(b); err != nil {
 		return err
 	}
-	return dec.Unmarshal(expand(b), p)
+	return dec().Unmarshal(expand(b), p)
 }
 
 // Expanded is b with ordinary arrays in the place of typed ones.

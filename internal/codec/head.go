@@ -223,10 +223,18 @@ const (
 )
 
 var (
-	errTags       = fmt.Errorf("codec: more than %d tags on one CBOR item", maxTagRun)
-	errIndefinite = fmt.Errorf("codec: CBOR items of indefinite length nested more than %d deep", maxIndefinite)
+	errTags       = &beyond{"tags on one CBOR item", maxTagRun}
+	errIndefinite = &beyond{"CBOR items of indefinite length inside each other", maxIndefinite}
 	errBreak      = errors.New("codec: a CBOR break outside an item of indefinite length")
 )
+
+// A beyond is an error that needs no call of fmt when the program begins.
+type beyond struct {
+	what string
+	most int
+}
+
+func (e *beyond) Error() string { return fmt.Sprintf("codec: more than %d %s", e.most, e.what) }
 
 // Skip returns what follows the first item of b. It is a plain loop, in constant space whatever the nesting, and so it checks neither
 // the nesting's depth, nor the chunks of strings of indefinite length, nor that such a map has a value for every key: decoding does.

@@ -204,7 +204,7 @@ func (b *builder) fill(p *Plan) {
 			return
 		}
 		p.elem = b.plan(t.Elem())
-		if tag, ok := typedTags[p.elem.kind]; ok {
+		if tag := typedTags[p.elem.kind]; tag != 0 {
 			p.kind, p.tag = numbers, tag
 		}
 	case reflect.Array:

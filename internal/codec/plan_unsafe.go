@@ -247,7 +247,7 @@ var foreigners = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 func appendForeign(b []byte, v any) ([]byte, error) {
 	buf := foreigners.Get().(*bytes.Buffer)
 	buf.Reset()
-	err := enc.MarshalToBuffer(v, buf)
+	err := enc().MarshalToBuffer(v, buf)
 	b = append(b, buf.Bytes()...)
 	if buf.Cap() <= largestScratch {
 		foreigners.Put(buf)

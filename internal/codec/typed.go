@@ -18,8 +18,8 @@ const (
 	tagLittle  = 4
 )
 
-// typedTags are those that we write.
-var typedTags = map[kind]byte{
+// typedTags are those that we write; 0 is none.
+var typedTags = [record + 1]byte{
 	int8s: 72, int16s: 77, int32s: 78, int64s: 79, uint16s: 69, uint32s: 70, uint64s: 71, float32s: 85, float64s: 86,
 }
 

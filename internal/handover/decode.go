@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"sync"
 	"syscall"
 
 	"github.com/go-multiproc/multiproc/internal/codec"
@@ -192,18 +193,20 @@ func (d *Decoder) value(v reflect.Value, p *plan) (err error) {
 	return err
 }
 
-var basic = map[reflect.Kind]reflect.Type{
-	reflect.Bool: reflect.TypeFor[bool](), reflect.String: reflect.TypeFor[string](),
-	reflect.Float32: reflect.TypeFor[float32](), reflect.Float64: reflect.TypeFor[float64](),
-	reflect.Int: reflect.TypeFor[int](), reflect.Int8: reflect.TypeFor[int8](), reflect.Int16: reflect.TypeFor[int16](),
-	reflect.Int32: reflect.TypeFor[int32](), reflect.Int64: reflect.TypeFor[int64](),
-	reflect.Uint: reflect.TypeFor[uint](), reflect.Uint8: reflect.TypeFor[uint8](), reflect.Uint16: reflect.TypeFor[uint16](),
-	reflect.Uint32: reflect.TypeFor[uint32](), reflect.Uint64: reflect.TypeFor[uint64](), reflect.Uintptr: reflect.TypeFor[uint](),
-}
+var basic = sync.OnceValue(func() map[reflect.Kind]reflect.Type {
+	return map[reflect.Kind]reflect.Type{
+		reflect.Bool: reflect.TypeFor[bool](), reflect.String: reflect.TypeFor[string](),
+		reflect.Float32: reflect.TypeFor[float32](), reflect.Float64: reflect.TypeFor[float64](),
+		reflect.Int: reflect.TypeFor[int](), reflect.Int8: reflect.TypeFor[int8](), reflect.Int16: reflect.TypeFor[int16](),
+		reflect.Int32: reflect.TypeFor[int32](), reflect.Int64: reflect.TypeFor[int64](),
+		reflect.Uint: reflect.TypeFor[uint](), reflect.Uint8: reflect.TypeFor[uint8](), reflect.Uint16: reflect.TypeFor[uint16](),
+		reflect.Uint32: reflect.TypeFor[uint32](), reflect.Uint64: reflect.TypeFor[uint64](), reflect.Uintptr: reflect.TypeFor[uint](),
+	}
+})
 
 // scalar reads v by its kind, without regard for the methods of its type.
 func (d *Decoder) scalar(v reflect.Value) (err error) {
-	if t, ok := basic[v.Kind()]; ok {
+	if t, ok := basic()[v.Kind()]; ok {
 		b := reflect.New(t)
 		if d.data, err = codec.UnmarshalFirst(d.data, b.Interface()); err != nil {
 			return err

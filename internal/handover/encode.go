@@ -18,10 +18,17 @@ import (
 const maxDepth = codec.MaxNesting - 535
 
 var (
-	errDepth = fmt.Errorf("nested more than %d levels deep; use a slice for a list that long", maxDepth)
+	errDepth = tooDeep(maxDepth)
 	errCycle = errors.New("the value contains itself, which cannot be passed to another process")
 	errNil   = errors.New("nil where a handle is needed")
 )
+
+// A tooDeep is an error that needs no call of fmt when the program begins.
+type tooDeep int
+
+func (most tooDeep) Error() string {
+	return fmt.Sprintf("nested more than %d levels deep; use a slice for a list that long", int(most))
+}
 
 // An Encoder is where a handle describes itself. It is valid during the call of HandOver that it was given to.
 type Encoder struct {

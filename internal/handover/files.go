@@ -22,23 +22,22 @@ const (
 	kindPacket   = "packetconn"
 )
 
-var descriptors = map[reflect.Type]string{
-	reflect.TypeFor[*os.File]():          kindFile,
-	reflect.TypeFor[net.Conn]():          kindConn,
-	reflect.TypeFor[*net.TCPConn]():      kindConn,
-	reflect.TypeFor[*net.UnixConn]():     kindConn,
-	reflect.TypeFor[*net.UDPConn]():      kindConn,
-	reflect.TypeFor[*net.IPConn]():       kindConn,
-	reflect.TypeFor[net.Listener]():      kindListener,
-	reflect.TypeFor[*net.TCPListener]():  kindListener,
-	reflect.TypeFor[*net.UnixListener](): kindListener,
-	reflect.TypeFor[net.PacketConn]():    kindPacket,
+// descriptorKind is one of these for the types that are descriptors, "" for all others. (A map would be made whenever a program begins.)
+func descriptorKind(t reflect.Type) string {
+	switch t {
+	case reflect.TypeFor[*os.File]():
+		return kindFile
+	case reflect.TypeFor[net.Conn](), reflect.TypeFor[*net.TCPConn](), reflect.TypeFor[*net.UnixConn](), reflect.TypeFor[*net.UDPConn](), reflect.TypeFor[*net.IPConn]():
+		return kindConn
+	case reflect.TypeFor[net.Listener](), reflect.TypeFor[*net.TCPListener](), reflect.TypeFor[*net.UnixListener]():
+		return kindListener
+	case reflect.TypeFor[net.PacketConn]():
+		return kindPacket
+	}
+	return ""
 }
 
-func isDescriptor(t reflect.Type) bool {
-	_, ok := descriptors[t]
-	return ok
-}
+func isDescriptor(t reflect.Type) bool { return descriptorKind(t) != "" }
 
 // descriptor writes a file, connection or listener. The sender keeps its own: what goes is a duplicate. Both share the open file,
 // its O_NONBLOCK included, which is why Fd() is not asked: it would make both blocking, and take the deadlines away.
@@ -47,7 +46,7 @@ func (e *Encoder) descriptor(v reflect.Value) error {
 		codec.WriteNull(&e.buf)
 		return nil
 	}
-	kind := descriptors[v.Type()]
+	kind := descriptorKind(v.Type())
 	if v.Kind() == reflect.Interface {
 		if v = v.Elem(); v.Kind() == reflect.Pointer && v.IsNil() {
 			return fmt.Errorf("a nil %s in an interface", v.Type())
@@ -128,7 +127,7 @@ func (d *Decoder) descriptor(v reflect.Value, p *plan) error {
 		if err := d.Get(&name); err != nil {
 			return h, err
 		}
-		if want := descriptors[p.t]; kind != want && !(kind == kindConn && want == kindPacket) && !(kind == kindPacket && want == kindConn) {
+		if want := descriptorKind(p.t); kind != want && !(kind == kindConn && want == kindPacket) && !(kind == kindPacket && want == kindConn) {
 			return h, fmt.Errorf("a %s has come where a %s is needed", kind, want)
 		}
 		f := os.NewFile(uintptr(fd), name)

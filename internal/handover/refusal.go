@@ -35,29 +35,41 @@ func a(t reflect.Type) string {
 	return "a " + s
 }
 
-var syncHints = map[string]string{
-	"sync.Mutex":     "use psync.Mutex",
-	"sync.RWMutex":   "use psync.RWMutex",
-	"sync.Cond":      "use psync.Cond",
-	"sync.Once":      "use psync.Once",
-	"sync.WaitGroup": "use psync.Barrier, or Join the processes",
-	"sync.Map":       "use manager.Dict",
-	"sync.Pool":      "let each process have its own",
-	"atomic.Bool":    "use value.Value[bool]",
-	"atomic.Int32":   "use value.Value[int32]",
-	"atomic.Int64":   "use value.Value[int64]",
-	"atomic.Uint32":  "use value.Value[uint32]",
-	"atomic.Uint64":  "use value.Value[uint64]",
-	"atomic.Uintptr": "use value.Value[uint64]",
-	"atomic.Value":   "use value.Value",
+// syncHint says what to use instead of a type of packages sync and atomic.
+func syncHint(t string) string {
+	switch t {
+	case "sync.Mutex":
+		return "use psync.Mutex"
+	case "sync.RWMutex":
+		return "use psync.RWMutex"
+	case "sync.Cond":
+		return "use psync.Cond"
+	case "sync.Once":
+		return "use psync.Once"
+	case "sync.WaitGroup":
+		return "use psync.Barrier, or Join the processes"
+	case "sync.Map":
+		return "use manager.Dict"
+	case "sync.Pool":
+		return "let each process have its own"
+	case "atomic.Bool":
+		return "use value.Value[bool]"
+	case "atomic.Int32":
+		return "use value.Value[int32]"
+	case "atomic.Int64":
+		return "use value.Value[int64]"
+	case "atomic.Uint32":
+		return "use value.Value[uint32]"
+	case "atomic.Uint64", "atomic.Uintptr":
+		return "use value.Value[uint64]"
+	case "atomic.Value":
+		return "use value.Value"
+	}
+	return "use value.Value" // atomic.Pointer[T], and what is yet to come
 }
 
 func refuseSync(t reflect.Type) *refusal {
-	hint := syncHints[t.String()]
-	if hint == "" {
-		hint = "use value.Value" // atomic.Pointer[T], and what is yet to come
-	}
-	return &refusal{what: a(t), hint: hint, uses: t.String() != "sync.Pool"}
+	return &refusal{what: a(t), hint: syncHint(t.String()), uses: t.String() != "sync.Pool"}
 }
 
 var contextType = reflect.TypeFor[context.Context]()
