@@ -71,7 +71,7 @@ func (j *Journal) settle() {
 		if j.trouble.Load() != nil || j.room.Load() > j.options.Reserve {
 			j.recover()
 		}
-		if j.long() || j.distrust.Load() {
+		if j.long() || j.distrust.Load() != nil {
 			j.compactSoon()
 		}
 		if j.trouble.Load() != nil {
@@ -98,7 +98,7 @@ func (j *Journal) recover() {
 		return
 	}
 	j.room.Store(j.reserve.size * 2 / 3)
-	if !j.distrust.Load() {
+	if j.distrust.Load() == nil {
 		j.trouble.Store(nil)
 	}
 }

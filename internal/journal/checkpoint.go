@@ -22,6 +22,8 @@ type Checkpoint struct {
 	buf    []byte
 	at     uint64
 	err    error
+
+	distrusted *error // what the journal's was when it began
 }
 
 // errClosing ends a checkpoint when the journal is being closed.
@@ -107,13 +109,14 @@ func (j *Journal) compactSoon() {
 		defer j.compacting.Unlock()
 		if err := j.compact(); err != nil {
 			// Most likely the disk is full. Writing half a snapshot in vain each second would not help.
-			j.retry = time.Now().Add(retryTime)
+			j.retry = time.Now().Add(retryPauses * j.options.Pause)
 			j.soon()
 		}
 	})
 }
 
-const retryTime = 10 * time.Second
+// retryPauses is how many of Options.Pause a checkpoint that failed is not tried again.
+const retryPauses = 10
 
 // Compact writes a checkpoint now, and returns when it stands. If one is being written, it waits for that first.
 func (j *Journal) Compact() error {
@@ -127,7 +130,7 @@ func (j *Journal) Compact() error {
 
 func (j *Journal) compact() error {
 	distrusted := j.distrust.Load()
-	c, err := j.checkpoint()
+	c, err := j.checkpoint(distrusted)
 	if err != nil {
 		return err
 	}
@@ -137,14 +140,14 @@ func (j *Journal) compact() error {
 	if err := c.finish(); err != nil {
 		return err
 	}
-	if distrusted {
-		j.distrust.Store(false)
+	if distrusted != nil && j.distrust.CompareAndSwap(distrusted, nil) {
+		j.soon() // to admit again
 	}
 	return nil
 }
 
 // checkpoint begins a new part of the log, and the snapshot of what was noted before it.
-func (j *Journal) checkpoint() (*Checkpoint, error) {
+func (j *Journal) checkpoint(distrusted *error) (*Checkpoint, error) {
 	j.io.Lock()
 	defer j.io.Unlock()
 	if err := j.writeLocked(); err != nil {
@@ -153,7 +156,7 @@ func (j *Journal) checkpoint() (*Checkpoint, error) {
 	if err := j.newPartLocked(); err != nil {
 		return nil, err
 	}
-	c := &Checkpoint{j: j, number: j.number}
+	c := &Checkpoint{j: j, number: j.number, distrusted: distrusted}
 	c.dir = filepath.Join(j.dir, snapshotName(c.number)+unfinished)
 	var err error
 	if c.part, err = createPart(c.dir, 0, segmentSize); err != nil {
@@ -174,9 +177,7 @@ func (c *Checkpoint) finish() error {
 	c.part.close()
 	if err == nil {
 		// It reflects what the log got meanwhile. That must not be lost while the snapshot is not, so it comes first.
-		if err = c.j.Flush(); err == nil {
-			err = c.j.sync()
-		}
+		err = c.j.syncFrom(c.number, c.distrusted)
 	}
 	name := filepath.Join(c.j.dir, snapshotName(c.number))
 	if err == nil {
@@ -189,14 +190,7 @@ func (c *Checkpoint) finish() error {
 	if err := syncFile(c.j.dir); err != nil {
 		return err // the old ones are still there
 	}
-	c.j.io.Lock()
-	for n, size := range c.j.sizes {
-		if n < c.number {
-			c.j.logSize.Add(-size)
-			delete(c.j.sizes, n)
-		}
-	}
-	c.j.io.Unlock()
+	c.j.forget(c.number)
 	c.j.snapshot.Store(c.part.size)
 	removeBefore(c.j.dir, c.number)
 	return nil

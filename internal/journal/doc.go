@@ -14,6 +14,9 @@
 // A full disk does not come as a surprise: space is set aside beforehand, in a file, for
 // what was admitted ([Journal.Admit]). Admit refuses when no more can be set aside, before anything has changed.
 //
+// A disk that fails to sync what it was given is not asked twice: after that the kernel finds nothing to complain of. Nothing is admitted
+// and, with SyncAlways, Flush returns the error, until a checkpoint has written everything anew. So a journal without Options.Compact has to be opened anew.
+//
 // The log does not grow for ever. A [Checkpoint] is a second, shorter way to the same state,
 // written by the caller while the log goes on; once it is complete, what stands in the log before it is removed.
 //

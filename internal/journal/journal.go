@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,7 +70,7 @@ type Journal struct {
 	w     Writer
 
 	trouble  atomic.Pointer[error] // why nothing is admitted; nil if all is well
-	distrust atomic.Bool           // the disk failed to sync; see syncFailed
+	distrust atomic.Pointer[error] // how the disk failed to sync last; nil once that does not matter any more; see syncFailed
 
 	io       sync.Mutex // held while the log is written
 	part     *part
@@ -224,6 +225,7 @@ func (j *Journal) newPartLocked() error {
 		os.RemoveAll(filepath.Join(j.dir, partName(j.number+1)))
 		return err
 	}
+	p.number = j.number + 1
 	if j.part != nil {
 		j.retired = append(j.retired, j.part)
 		j.sizes[j.number] = j.part.size
@@ -267,6 +269,9 @@ func (j *Journal) sync() error {
 
 // syncParts syncs parts in their order, and closes those that are complete.
 func (j *Journal) syncParts(retired []*part, current *part, written uint64) error {
+	if e := j.distrust.Load(); e != nil {
+		return fmt.Errorf("%w: %w", ErrRefused, *e)
+	}
 	if written == j.synced.Load() && len(retired) == 0 {
 		return nil
 	}
@@ -287,11 +292,66 @@ func (j *Journal) syncParts(retired []*part, current *part, written uint64) erro
 }
 
 // syncFailed: what the disk has now, nobody knows; the kernel does not try again, and a second fsync would find nothing to complain of. So
-// nothing is admitted until a checkpoint has written everything anew.
+// until a checkpoint has written everything anew nothing is admitted, no sync is tried, and none is said to have worked: neither to
+// who waits in Flush nor to those who read the log.
 func (j *Journal) syncFailed(err error) error {
-	j.distrust.Store(true)
+	j.distrust.Store(&err)
 	j.refuse(err)
 	return fmt.Errorf("%w: %w", ErrRefused, err)
+}
+
+// syncFrom writes what is pending and makes the disk have the parts from that number on, of which nobody has tried to sync any in vain if distrusted is
+// what j.distrust was before they were made. What stands in earlier parts does not matter: a checkpoint has it.
+func (j *Journal) syncFrom(number uint64, distrusted *error) error {
+	j.syncing.Lock()
+	defer j.syncing.Unlock()
+	j.io.Lock()
+	err := j.writeLocked()
+	parts := append(slices.Clone(j.retired), j.part)
+	if j.options.Sync == SyncAlways { // then others sync with this lock held
+		defer j.io.Unlock()
+	} else {
+		j.io.Unlock()
+	}
+	if err != nil {
+		return err
+	}
+	for _, p := range parts {
+		if p.number < number || p.closed {
+			continue
+		}
+		if err := p.sync(); err != nil {
+			return j.syncFailed(err)
+		}
+	}
+	if e := j.distrust.Load(); e != distrusted {
+		return fmt.Errorf("%w: %w", ErrRefused, *e)
+	}
+	return nil
+}
+
+// forget closes parts before that number, which nobody needs any more.
+func (j *Journal) forget(number uint64) {
+	j.syncing.Lock()
+	defer j.syncing.Unlock()
+	var old []*part
+	j.io.Lock()
+	j.retired = slices.DeleteFunc(j.retired, func(p *part) bool {
+		if p.number < number {
+			old = append(old, p)
+		}
+		return p.number < number
+	})
+	for n, size := range j.sizes {
+		if n < number {
+			j.logSize.Add(-size)
+			delete(j.sizes, n)
+		}
+	}
+	j.io.Unlock()
+	for _, p := range old {
+		p.close() // wal syncs it, for which no writer has to wait
+	}
 }
 
 // Close writes and syncs what is left and closes the files. It is safe to call twice.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -208,6 +209,15 @@ type model struct {
 
 func openModel(t testing.TB, dir string, o journal.Options) *model {
 	t.Helper()
+	m, err := loadModel(dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.j.Close() })
+	return m
+}
+
+func loadModel(dir string, o journal.Options) (*model, error) {
 	m := &model{values: map[string]uint64{}, through: map[string]uint64{}}
 	o.Compact = m.compact
 	j, err := journal.Open(dir, o, func(r *journal.Reader, position uint64) error {
@@ -221,13 +231,12 @@ func openModel(t testing.TB, dir string, o journal.Options) *model {
 		return r.End()
 	})
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	m.mu.Lock()
 	m.j = j
 	m.mu.Unlock()
-	t.Cleanup(func() { j.Close() })
-	return m
+	return m, nil
 }
 
 func (m *model) add(key string, n uint64) {
@@ -368,6 +377,26 @@ func TestCompactsByItself(t *testing.T) {
 	}
 	flush(t, j)
 	<-compacted
+}
+
+// What was written is not kept in memory: the log allocates nothing in the long run.
+func TestWritingTakesNoMemory(t *testing.T) {
+	j, _ := open(t, t.TempDir(), journal.Options{Sync: journal.SyncNever})
+	record := strings.Repeat("x", 30_000)
+	write := func(n int) uint64 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range n {
+			note(j, record)
+			flush(t, j)
+		}
+		runtime.ReadMemStats(&after)
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	write(3)
+	if took := write(100); took > 1<<20 { // of 3 MB, which took 16 when they were kept
+		t.Errorf("writing 3 MB allocated %d bytes", took)
+	}
 }
 
 // Any bytes in the place of a file are read or refused.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -19,11 +20,13 @@ import (
 // write that failed its idea of the file is wrong (so a part is not used again after an error); it does not sync directories.
 type part struct {
 	dir    string
+	number uint64 // of a part of the log
 	wal    *wal.Log
 	index  uint64 // of the last entry
 	size   int64  // bytes written
 	batch  wal.Batch
 	piece  []byte
+	tail   *tail
 	closed bool
 	last   string // the last file that is known to be in the synced directory
 }
@@ -80,6 +83,9 @@ func createPart(dir string, start uint64, segment int) (*part, error) {
 		return nil, err
 	}
 	p.index = 1
+	if segment == math.MaxInt {
+		p.tail = tailOf(w)
+	}
 	return p, nil
 }
 
@@ -127,6 +133,7 @@ func (p *part) append(at uint64, b []byte, synced uint64) error {
 	if p.size > segmentSize/2 {
 		p.wal.ClearCache() // of files that are never read again
 	}
+	p.tail.empty()
 	return err
 }
 
