@@ -41,7 +41,7 @@
 // it is to the other processes, and to this one, where the next call joins it again.
 // Its bytes are its for as long as the segment is open.
 //
-//	s, err := shm.Create("index", psync.MutexSize+size)
+//	s, err := shm.OpenOrCreate("index", psync.MutexSize+size)
 //	…
 //	mu, err := psync.MutexAt(s, 0)
 //	data := s.Bytes()[psync.MutexSize:]

@@ -189,7 +189,7 @@ func describe(t uint64) string {
 	code, param := uint8(t>>32), uint32(t)
 	switch {
 	case t>>48 != tagMagic || code == 0 || int(code) >= len(kindNames):
-		return "something else"
+		return "something unknown"
 	case uint8(t>>40) != tagVersion:
 		return fmt.Sprintf("%s in the layout of another release of the library", article(code))
 	}

@@ -81,7 +81,7 @@ func TestPlacing(t *testing.T) {
 
 			s = newSegment(t, 4*k+p.size)
 			s.Bytes()[4*k-1] = 1
-			check("on other bytes", 3*k, shm.ErrType, "something else")
+			check("on other bytes", 3*k, shm.ErrType, "something unknown")
 			clear(s.Bytes())
 			s.Bytes()[3*k+1] = 1
 			check("on bytes that are not zero", 3*k, shm.ErrType, "neither zero nor")

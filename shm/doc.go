@@ -8,7 +8,7 @@
 // that has it is gone, however that ends, so nothing can be left behind, and
 // nobody can change its size. A segment made by [Create] is a file in /dev/shm
 // (or [Options.Dir]); it stays until [Remove], so that programs that are not
-// related can meet there. When all processes that used it were killed, [Reap]
+// related can meet there, by [Open], or [OpenOrCreate] whoever comes first. When all processes that used it were killed, [Reap]
 // removes it, and only then: each process holds a kernel lock on every segment
 // that it has open. [Inspect] tells who does, who holds what is in it, and who waits. All memory is taken at creation, so a full machine is an
 // error there and not a crash later.
@@ -17,7 +17,7 @@
 // from then on; using it never faults. A Segment that becomes unreachable closes
 // itself.
 //
-//	s, err := shm.Create("frames", 1<<20)
+//	s, err := shm.OpenOrCreate("frames", 1<<20)
 //	…
 //	copy(s.Bytes(), picture)
 //

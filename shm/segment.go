@@ -1,6 +1,7 @@
 package shm
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 
@@ -83,6 +84,32 @@ func Create(name string, size int, opts ...Options) (*Segment, error) {
 // as a Mutex's, and ErrFormat if its file is no segment that this version can use.
 func Open(name string, opts ...Options) (*Segment, error) {
 	return wrap(seg.Open(name, kind, "", options(opts)))
+}
+
+// OpenOrCreate joins the named segment of size bytes, and makes it, all zero, if there is none:
+// for programs that do not know which of them comes first. Those that come at the same time get
+// the same one. The error is ErrType if the one that is there has another size; otherwise it is
+// one of Open's, or of Create's.
+func OpenOrCreate(name string, size int, opts ...Options) (*Segment, error) {
+	if err := checkSize(size); err != nil {
+		return nil, err
+	}
+	for {
+		s, err := Open(name, opts...)
+		if err == nil && s.Size() != size {
+			err = &fs.PathError{Op: "open", Path: name, Err: fmt.Errorf("%w: it has %d bytes, not %d", ErrType, s.Size(), size)}
+			s.Close()
+			return nil, err
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return s, err
+		}
+		s, err = Create(name, size, opts...)
+		if !errors.Is(err, fs.ErrExist) {
+			return s, err
+		}
+		// Somebody was quicker; and may have removed it again by the time that we look.
+	}
 }
 
 // OpenRaw maps a whole file that some other program made, for instance

@@ -25,6 +25,7 @@ func TestMain(m *testing.M) {
 	reexec.Main(m, map[string]reexec.Helper{
 		"open":   helperOpen,
 		"attach": helperAttach,
+		"meet":   helperMeet,
 	})
 }
 
