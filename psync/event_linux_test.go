@@ -103,6 +103,32 @@ func TestEventWakesAll(t *testing.T) {
 	}
 }
 
+// A watchedCtx is a context that tells when Wait has looked at it: then Wait knows what the Event was.
+type watchedCtx struct {
+	context.Context
+	once sync.Once
+	done chan struct{}
+}
+
+func (a *watchedCtx) Err() error {
+	a.once.Do(func() { close(a.done) })
+	return a.Context.Err()
+}
+
+// An Event that is set and cleared at once is not missed by who waited for it.
+func TestEventSetAndClearedAtOnce(t *testing.T) {
+	e := newEvent(t)
+	for range 50 {
+		ctx := &watchedCtx{Context: soon(t), done: make(chan struct{})}
+		result := make(chan error, 1)
+		go func() { result <- e.Wait(ctx) }()
+		<-ctx.done
+		verify.Must(t, e.Set())
+		verify.Must(t, e.Clear())
+		verify.Must(t, <-result)
+	}
+}
+
 // Set comes at all moments of another process's Wait: one wake-up that is lost is a hang, or
 // a slice, which the time would show.
 func TestEventRaces(t *testing.T) {

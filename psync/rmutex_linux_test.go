@@ -70,6 +70,24 @@ func TestRMutex(t *testing.T) {
 				t.Errorf("third Unlock: %v", err)
 			}
 		}},
+		{"again without waiting", func(t *testing.T, r *psync.RMutex) {
+			ctx := lock(t, r, bg)
+			again, ok, err := r.TryLock(ctx)
+			if !ok || err != nil || again.Value(key{}) != "value" {
+				t.Fatalf("TryLock of one's own: %v, %v", ok, err)
+			}
+			if _, ok, err := r.TryLock(bg); ok || err != nil {
+				t.Errorf("TryLock of another's: %v, %v", ok, err)
+			}
+			verify.Must(t, r.Unlock(again))
+			if free(t, r) {
+				t.Error("free after one of two Unlocks")
+			}
+			verify.Must(t, r.Unlock(ctx))
+			if !free(t, r) {
+				t.Error("not free after both")
+			}
+		}},
 		{"again with contexts made from it", func(t *testing.T, r *psync.RMutex) {
 			outer := lock(t, r, bg)
 			derived, cancel := context.WithTimeout(outer, time.Hour)
