@@ -180,8 +180,14 @@ func (t target) dialOnce(ctx context.Context) (net.Conn, error) {
 // listen makes the listener that a server of its own is given: at the address that the options name, else at a Unix
 // socket in a directory of its own. cleanup removes what it made.
 func listen(o Options) (l net.Listener, t target, cleanup func(), err error) {
-	if o.Network == "" && o.Address == "" {
+	if o.private() {
 		return listenPrivate(o)
+	}
+	if o.Network == "" {
+		o.Network = "unix"
+	}
+	if o.Address == "" && o.Network != "unix" { // package net would listen to everybody, at some port
+		return nil, t, nil, errors.New("manager: TCP needs Options.Address: 127.0.0.1:0 is any free port, for this machine only")
 	}
 	mode := socketMode(o)
 	if t, err = newTarget(o.Network, o.Address, o); err != nil {
@@ -198,6 +204,11 @@ func listen(o Options) (l net.Listener, t target, cleanup func(), err error) {
 		return nil, t, nil, fmt.Errorf("manager: %w", err)
 	}
 	return l, t, func() { os.Remove(t.address) }, nil
+}
+
+// private reports whether the socket is to be in a directory of its own.
+func (o Options) private() bool {
+	return o.Address == "" && (o.Network == "" || o.Network == "unix")
 }
 
 // socketMode is that of the socket. There is none that lets in certain users only, so with AllowUIDs it is for everybody, and the server

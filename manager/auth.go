@@ -13,8 +13,8 @@ import (
 // Before the hello, if there is a key, each side proves to the other that it knows it: the handshake of Python's multiprocessing.connection in the
 // form of 3.12 and later. The listener challenges first.
 
-// errAuth is in the error of a connection on which a key was not proved.
-var errAuth = errors.New("authentication failed")
+// ErrAuth is in the error of Connect, beside ErrDown, and of calls on handles that were received, when the other side does not know Options.AuthKey, or knows another one. To try again does not help.
+var ErrAuth = errors.New("manager: authentication failed")
 
 // authenticate runs one side of it.
 func authenticate(s *stream, key []byte, side func(auth.Key, auth.Frames) error) error {
@@ -23,11 +23,11 @@ func authenticate(s *stream, key []byte, side func(auth.Key, auth.Frames) error)
 	case err == nil:
 		return nil
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return fmt.Errorf("%w: the other side hung up: it has another key, or none: %w", errAuth, err)
+		return fmt.Errorf("%w: the other side hung up: it has another key, or none, or one of the two has Options.TLS and the other has not: %w", ErrAuth, err)
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, ErrLimit):
 		return err
 	}
-	return fmt.Errorf("%w: %w", errAuth, err)
+	return fmt.Errorf("%w: %w", ErrAuth, err)
 }
 
 // frames are a stream's, for a peer that is not known yet.

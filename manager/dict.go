@@ -265,7 +265,7 @@ func (d *Dict[K, V]) Pop(ctx context.Context, k K) (v V, ok bool, err error) {
 }
 
 // PopItem removes the entry whose key came last and returns it; ok is false if the dict is empty. A key that somebody is updating is passed over, unless
-// there is no other.
+// there is no other. From within Update it is ErrDeadlock.
 func (d *Dict[K, V]) PopItem(ctx context.Context) (k K, v V, ok bool, err error) {
 	r, cl, err := d.begin(opDictPopNewest)
 	if err != nil {
@@ -293,7 +293,7 @@ func (d *Dict[K, V]) PopItem(ctx context.Context) (k K, v V, ok bool, err error)
 	return k, v, err == nil, err
 }
 
-// Clear removes everything, at one moment at which nobody is in Update.
+// Clear removes everything, at one moment at which nobody is in Update. From within Update it is ErrDeadlock.
 func (d *Dict[K, V]) Clear(ctx context.Context) error {
 	r, cl, err := d.begin(opDictClear)
 	if err != nil {
@@ -308,7 +308,7 @@ func (d *Dict[K, V]) Clear(ctx context.Context) error {
 }
 
 // UpdateFrom gives all keys of another dict of the same manager the values that they have there, at one moment, and on the server: nothing travels. From a map, use
-// BatchSet. It waits as that does.
+// BatchSet. It waits as that does, and is ErrDeadlock from within Update.
 func (d *Dict[K, V]) UpdateFrom(ctx context.Context, other *Dict[K, V]) error {
 	r, cl, err := d.begin(opDictMerge)
 	if err != nil {

@@ -43,7 +43,7 @@ var ErrJournal = errors.New("manager: changes cannot be kept")
 
 // ErrDeadlock is in the error of changing a dict's key from within the function that is just updating that key:
 // the call would wait for itself.
-var ErrDeadlock = errors.New("manager: key is being updated by the caller itself")
+var ErrDeadlock = errors.New("manager: key is being updated by the caller itself: its new value is what the function returns")
 
 // Codes in replies. The numbers stand in the protocol: they are never reassigned.
 const (

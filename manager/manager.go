@@ -18,8 +18,8 @@ type Options struct {
 	// Network is "unix" or "tcp". Empty is "unix". Start alone uses it.
 	Network string
 
-	// Address is the path of the Unix socket, or host:port. Empty (for Start, which alone uses it) is a socket of a
-	// new private directory.
+	// Address is the path of the Unix socket, or host:port, where port 0 is any that is free. Empty is a socket of a
+	// new private directory; for TCP it is refused. Start alone uses it.
 	Address string
 
 	// AuthKey is what both sides must know. TCP is refused without one. On a Unix socket, which lets only
@@ -122,7 +122,7 @@ func (m *Manager) use() (*client, error) {
 
 // Connect connects to the server at a Unix socket's path ("unix") or at host:port ("tcp", which needs
 // Options.AuthKey). Connections are shared: a second Connect to the same address with the same key uses the first one's.
-// If nobody answers there the error is ErrDown, with the cause.
+// If nobody answers there the error is ErrDown, with the cause; if the key is another one, it is also ErrAuth.
 func Connect(ctx context.Context, network, address string, o Options) (*Manager, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

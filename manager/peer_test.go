@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -337,7 +339,7 @@ func TestTCP(t *testing.T) {
 		t.Errorf("Connect without a key: %v", err)
 	}
 	_, err = manager.Connect(ctx, "tcp", addr, manager.Options{AuthKey: []byte("wrong")})
-	if !errors.Is(err, manager.ErrDown) || !strings.Contains(err.Error(), "key") {
+	if !errors.Is(err, manager.ErrDown) || !errors.Is(err, manager.ErrAuth) || !strings.Contains(err.Error(), "key") {
 		t.Errorf("Connect with the wrong key: %v", err)
 	}
 	d, err := manager.NewDict[string, int](m)
@@ -426,6 +428,38 @@ func TestSocketPaths(t *testing.T) {
 		}
 		if b, err := os.ReadFile(path); string(b) != "mine" || err != nil {
 			t.Errorf("the file: %q, %v", b, err)
+		}
+	})
+	t.Run("a path and no network", func(t *testing.T) {
+		path := filepath.Join(dir, "plain")
+		m := start(t, manager.Options{Address: path})
+		if a := m.Addr(); a.Network() != "unix" || a.String() != path {
+			t.Errorf("Addr = %v", a)
+		}
+		if _, err := manager.Start(manager.Options{Address: path}); !errors.Is(err, syscall.EADDRINUSE) {
+			t.Errorf("a second server there: %v", err)
+		}
+	})
+	t.Run("a network and no path", func(t *testing.T) {
+		m, err := manager.Start(manager.Options{Network: "unix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		private := filepath.Dir(m.Addr().String())
+		if i, err := os.Stat(private); err != nil || i.Mode().Perm() != 0o700 {
+			t.Errorf("%s: %v", private, err)
+		}
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(private); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("after Close, %s: %v", private, err)
+		}
+	})
+	t.Run("TCP and no address", func(t *testing.T) {
+		if m, err := manager.Start(manager.Options{Network: "tcp", AuthKey: []byte("k")}); err == nil || !strings.Contains(err.Error(), "127.0.0.1:0") {
+			t.Errorf("%v", err)
+			m.Close()
 		}
 	})
 	t.Run("an abstract socket", func(t *testing.T) {

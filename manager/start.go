@@ -131,7 +131,7 @@ func startServer(l net.Listener, t target, cleanup func(), o Options, passed *se
 	job := serverJob{Listener: l, Lifeline: r, Options: o, Tuning: tuned, TLS: passed}
 	if t.network == "unix" {
 		job.Files = t.address
-		if o.Network == "" && o.Address == "" {
+		if o.private() {
 			job.Files = filepath.Dir(t.address)
 		}
 	}

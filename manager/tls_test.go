@@ -73,7 +73,7 @@ func TestTLS(t *testing.T) {
 		{"a client that trusts somebody else", &tls.Config{RootCAs: otherPool}, "secret", "certificate"},
 		{"another name", &tls.Config{RootCAs: pool, ServerName: "example.com"}, "secret", "certificate"},
 		{"another key", &tls.Config{RootCAs: pool}, "wrong", "key"},
-		{"no TLS", nil, "secret", ""},
+		{"no TLS", nil, "secret", "Options.TLS"},
 	} {
 		if m, err := dial(tt.config, tt.key); err == nil {
 			t.Errorf("%s: connected", tt.name)

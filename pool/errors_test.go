@@ -74,7 +74,8 @@ func TestErrorAfterTheTimeLimit(t *testing.T) {
 	})
 	g := pool.NewGoroutines(1, pool.GoroutineOptions{TaskTimeout: 10 * time.Millisecond})
 	defer g.Terminate()
-	if _, err := block.Apply(within(t), g, 0); !errors.Is(err, context.DeadlineExceeded) {
+	_, err := block.Apply(within(t), g, 0)
+	if te := (*pool.TaskError)(nil); !errors.As(err, &te) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("with the executor's own time limit: %v", err)
 	}
 }

@@ -224,6 +224,46 @@ func TestParentKilled(t *testing.T) {
 	}
 }
 
+// leavePool is a program that comes to its normal end with a pool that nobody has closed, while a task runs that does not heed anything.
+var leavePool = process.Register(func(ctx context.Context, _ struct{}) error {
+	p, err := pool.New(pool.Options{Workers: 1, Grace: 50 * time.Millisecond})
+	if err != nil {
+		return err
+	}
+	f, err := hang.Submit(ctx, p, 0)
+	if err != nil {
+		return err
+	}
+	for !f.Running() {
+		time.Sleep(time.Millisecond)
+	}
+	fmt.Println(p.PIDs()[0])
+	return nil
+})
+
+// At the program's normal exit workers are stopped, and not waited for.
+func TestProgramEnds(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	c := process.New(leavePool, struct{}{})
+	c.Stdout = w
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	defer c.Kill()
+	if err := c.Join(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	if _, err := fmt.Fscan(r, &pid); err != nil || alive(pid) {
+		t.Errorf("worker %d is alive: %v, %v", pid, alive(pid), err)
+	}
+}
+
 // alive reports whether a process is there and no zombie.
 func alive(pid int) bool {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
