@@ -150,6 +150,40 @@ func TestMaxWaiting(t *testing.T) {
 	}
 }
 
+// Calls that wait for a lock, a message or room are bounded as well, and who is refused is told by which option.
+func TestMaxWaitingInLine(t *testing.T) {
+	for _, tt := range []struct {
+		option  string
+		options manager.Options
+		value   string
+	}{
+		{"MaxWaiting", manager.Options{MaxWaiting: 1}, "small"},
+		{"MaxBuffered", manager.Options{MaxBuffered: 1000}, strings.Repeat("x", 800)},
+	} {
+		t.Run(tt.option, func(t *testing.T) {
+			m := connect(t, serve(t, tt.options), manager.Options{})
+			ctx := testContext(t)
+			q := must[*manager.Queue[string]](t)(manager.NewQueue[string](m, manager.QueueOptions{Capacity: 1}))
+			check(t, q.Put(ctx, "first"))
+			const calls = 5
+			errs := make(chan error, calls)
+			for range calls {
+				go func() { errs <- q.Put(ctx, tt.value) }()
+			}
+			for range calls - 1 { // one of them waits
+				isLimit(t, <-errs, tt.option)
+			}
+			if v, err := q.Get(ctx); v != "first" || err != nil {
+				t.Errorf("%q, %v", v, err)
+			}
+			check(t, <-errs)
+			if v, err := q.Get(ctx); v != tt.value || err != nil {
+				t.Errorf("%q, %v", v, err)
+			}
+		})
+	}
+}
+
 // raiseFiles allows this process and its children as many descriptors as it may have.
 func raiseFiles(t *testing.T, n uint64) {
 	t.Helper()

@@ -184,9 +184,9 @@ func (s *Session) claimFor(w *Wait, on claimed, waits bool) error {
 	case len(s.claims) >= maxClaims:
 		return fmt.Errorf("%w: a client can wait for and hold %d things at a time", ErrOverload, maxClaims)
 	case waits && s.maxWaits > 0 && s.waits >= s.maxWaits:
-		return fmt.Errorf("%w: %d calls of this client are waiting already, which is all that it may have", ErrOverload, s.waits)
+		return fmt.Errorf("%w: %d calls of this connection are waiting already, which is all that the server's Options.MaxWaiting allows", ErrOverload, s.waits)
 	case waits && s.maxWaitBytes > 0 && s.waitBytes+w.Size > s.maxWaitBytes:
-		return fmt.Errorf("%w: the calls of this client that are waiting already have so many bytes that this one would exceed the limit of %d", ErrOverload, s.maxWaitBytes)
+		return fmt.Errorf("%w: the calls of this connection that are waiting have so many bytes already that this one would exceed the server's Options.MaxBuffered, %d", ErrOverload, s.maxWaitBytes)
 	}
 	if s.claims == nil {
 		s.claims = map[uint64]*Wait{}
