@@ -282,7 +282,7 @@ func TestOpenRefuses(t *testing.T) {
 	must(os.WriteFile(path("short"), image[:len(image)-1], 0o600))
 	must(os.WriteFile(path("long"), append(image[:len(image):len(image)], image[len(image)-512:]...), 0o600))
 	newer := append([]byte(nil), image...)
-	newer[len(newer)-512+8] = 2
+	newer[len(newer)-512+8] = 3
 	must(os.WriteFile(path("newer"), newer, 0o600))
 	flipped := append([]byte(nil), image...)
 	flipped[len(flipped)-512+24]++
@@ -313,7 +313,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"empty", shm.ErrFormat, "another program"},
 		{"short", shm.ErrFormat, "cut short"},
 		{"long", shm.ErrFormat, "resized"},
-		{"newer", shm.ErrFormat, "version 2"},
+		{"newer", shm.ErrFormat, "version 3"},
 		{"damaged", shm.ErrFormat, "checksum"},
 		{"copy", shm.ErrFormat, "copy"},
 		{"link", shm.ErrFormat, "symbolic link"},

@@ -4,16 +4,17 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"hash/fnv"
 )
 
 // A footer is the last footerSize bytes of a segment's file. It says what the
 // file is; everything in it but the token counter is fixed at creation. Numbers
-// are little-endian. Version 1:
+// are little-endian. Version 2:
 //
 //	offset size
 //	     0    8  magic
 //	     8    4  version
-//	    12    4  CRC-32C of bytes 0 to 255, taken with this field zero
+//	    12    4  FNV-1a of bytes 0 to 255, taken with this field zero
 //	    16    8  size of the file, a multiple of the page size
 //	    24    8  size of the data, which starts at offset 0
 //	    32    8  offset of the meta area, a multiple of 64, behind the data
@@ -24,7 +25,7 @@ import (
 //	    88    8  time of creation, nanoseconds since 1970
 //	    96    8  process id of the creator, for display only
 //	   104    8  length of the type text
-//	   112   16  first half of the SHA-256 of the type text
+//	   112   16  FNV-1a of the type text, big-endian
 //	   128  128  the type text, zero-padded, cut when it is longer
 //	   256    8  token counter: the last token given out (its own cache line)
 //	   264  248  zero
@@ -46,23 +47,34 @@ const (
 	tokenOffset  = 256
 	typTextSize  = 128
 	kindSize     = 16
-	version      = 1
+	version      = 2
 	metaAlign    = 64
 	minPage      = 4096    // the smallest page size; every other is a multiple of it
 	maxSegment   = 1 << 46 // what amd64's and arm64's address spaces can hold
 	footerMagic  = "\x89MPSHM\r\n"
 	cacheLine    = 64
 	versionField = 8
-	crcField     = 12
+	sumField     = 12
 )
 
 // ID is the random identity of a segment.
 type ID [16]byte
 
-func typeHash(typ string) (h [16]byte) {
-	sum := sha256(typ)
-	copy(h[:], sum[:])
-	return h
+// Both sums are there for what happens by accident. Package hash/fnv asks nothing of a program's beginning, where hash/crc32 makes tables and crypto/sha256 brings a
+// cryptographic module that initialises itself: a fifth of the package initialisation of a small program, and every child pays for it, also one
+// that never sees a segment.
+
+func checksum(b []byte) uint32 {
+	h := fnv.New32a()
+	h.Write(b)
+	return h.Sum32()
+}
+
+func typeHash(typ string) (sum [16]byte) {
+	h := fnv.New128a()
+	h.Write([]byte(typ))
+	h.Sum(sum[:0])
+	return sum
 }
 
 // encode makes the fixed part of the footer.
@@ -82,7 +94,7 @@ func (f *footer) encode() []byte {
 	le.PutUint64(b[104:], uint64(f.typLen))
 	copy(b[112:128], f.typHash[:])
 	copy(b[128:], f.typ)
-	le.PutUint32(b[crcField:], crc32c(b))
+	le.PutUint32(b[sumField:], checksum(b))
 	return b
 }
 
@@ -97,8 +109,8 @@ func parseFooter(b []byte, fileSize int64) (*footer, error) {
 		return nil, fmt.Errorf("%w: its format is version %d, this program knows version %d: use the same release of the library on both sides", ErrFormat, v, version)
 	}
 	fixed := bytes.Clone(b[:fixedSize])
-	le.PutUint32(fixed[crcField:], 0)
-	if crc32c(fixed) != le.Uint32(b[crcField:]) {
+	le.PutUint32(fixed[sumField:], 0)
+	if checksum(fixed) != le.Uint32(b[sumField:]) {
 		return nil, fmt.Errorf("%w: its footer is damaged (wrong checksum)", ErrFormat)
 	}
 	at := func(off int) int64 { return int64(le.Uint64(fixed[off:])) }
