@@ -27,6 +27,7 @@ type client struct {
 	target target
 	ready  chan struct{} // closed when the connection stands, or err does
 	lead   chan struct{} // holds one element while somebody reads
+	busy   int           // the leader's: for so many waits there were other calls not long ago
 	cancel context.CancelFunc
 	stream *stream     // set before ready
 	server serverHello // likewise
@@ -60,6 +61,9 @@ type client struct {
 const (
 	// queueLimit bounds what is queued while the server does not read. Callers beyond it wait, obeying their contexts.
 	queueLimit = 1 << 20
+
+	// busyWaits is how many waits alone make a lone caller, for whose replies it pays to spin on a socket.
+	busyWaits = 16
 
 	// releaseDelay is how long a dropped reference waits for others, or for a request to travel with.
 	releaseDelay = 5 * time.Millisecond
@@ -452,8 +456,13 @@ func (c *client) readUntil(ctx context.Context, own *call) bool {
 			runtime.Gosched()
 		}
 		// A lone caller's reply is a few microseconds away. With more calls under way the CPU has better to do, and
-		// the replies come in larger batches.
-		ok, err := c.stream.tryFill(c.stream.rings != nil || !others && c.isAlone())
+		// the replies come in larger batches. That a single one is missing for a moment does not make its caller a lone one.
+		if others || !c.isAlone() {
+			c.busy = busyWaits
+		} else if c.busy > 0 {
+			c.busy--
+		}
+		ok, err := c.stream.tryFill(c.stream.rings != nil || c.busy == 0)
 		if !ok && err == nil {
 			if stop == nil && ctx.Done() != nil {
 				stop = context.AfterFunc(ctx, c.stream.stopReading)

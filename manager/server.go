@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -33,6 +34,8 @@ type server struct {
 	stop     func(why string)
 
 	mu        sync.Mutex
+	pollers   []*poller
+	polled    int     // sessions that pollers had so far
 	own       *client // to itself: see self
 	why       string  // it stops
 	sessions  map[*session]struct{}
@@ -105,6 +108,9 @@ func (sv *server) run() error {
 	}
 	farewells.Wait()
 	sv.work.Wait()
+	for _, p := range sv.pollers {
+		p.close()
+	}
 	sv.dropSelf()
 	err = errors.Join(err, sv.store.Close())
 	sv.release()
@@ -184,6 +190,23 @@ func (sv *server) begin(c net.Conn) {
 	})
 }
 
+// choosePoller returns the poller for one more session, or nil if there is none. A poller makes use of one CPU, and its clients of at least as much.
+func (sv *server) choosePoller() *poller {
+	sv.mu.Lock()
+	defer sv.mu.Unlock()
+	if len(sv.pollers) < min(max(runtime.GOMAXPROCS(0)/2, 1), maxPollers) {
+		if p, err := newPoller(sv); err == nil {
+			sv.pollers = append(sv.pollers, p)
+			return p
+		}
+	}
+	if len(sv.pollers) == 0 {
+		return nil
+	}
+	sv.polled++
+	return sv.pollers[sv.polled%len(sv.pollers)]
+}
+
 func (sv *server) newSession(c net.Conn) *session {
 	if sv.options.TLS != nil && !sv.unix {
 		c = tls.Server(c, sv.options.TLS) // its handshake comes with the first read, under the hello's deadline
@@ -234,6 +257,9 @@ func (sv *server) admit(s *session) error {
 	s.stream.max = sv.options.maxMessage()
 	return err
 }
+
+// maxPollers bounds what a server on a large machine takes of it.
+const maxPollers = 8
 
 // checkPeer lets this user and root in. The socket's mode does so too, but the directory it is in may be the user's choice.
 func checkPeer(c net.Conn, allow []int) error {

@@ -17,8 +17,8 @@ import (
 
 // A session is the server's side of one connection.
 //
-// One goroutine reads requests and does them, in the order in which they come, and writes all replies of what one read brought in
-// one go. A request that has to wait for another client gets a goroutine until it is done, so it is in nobody's way.
+// One goroutine at a time reads requests and does them, in the order in which they come, and writes all replies of what one read brought in
+// one go: a poller, or the watcher if the connection has rings, for as long as that does not block; else the session's own. A request that has to wait for another client gets a goroutine until it is done, so it is in nobody's way.
 // A client that does not read its replies has its requests left unread: what it costs is one buffer.
 type session struct {
 	server *server
@@ -28,8 +28,13 @@ type session struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup // requests that wait
 
-	watched watched
+	watched watched // by the watcher of rings
 
+	polled   polled // by a poller of sockets
+	poller   atomic.Pointer[poller]
+	recalled atomic.Bool // it is not to be polled any more; set before poller is read, where that is set first
+
+	unpolled  bool           // there is no poller; the reading goroutine's
 	requested int            // requests so far; the reading goroutine's, like what follows
 	offered   *duplex.Memory // rings of which the client has not said yet whether it takes them
 	leaving   string         // under mu: why the farewell is due as soon as that has been said
@@ -116,7 +121,8 @@ func (s *session) requests() {
 			batch++
 			continue
 		}
-		if s.flush() != nil {
+		// If another goroutine writes, flush does nothing. Whoever asks for more and reads nothing waits here.
+		if s.flush() != nil || s.flushIfLong() != nil {
 			return
 		}
 		if s.stream.rings != nil && s.server.watcher.watch(s) {
@@ -133,6 +139,14 @@ func (s *session) requests() {
 				}
 				continue
 			}
+		}
+		if s.poll() {
+			if s.polled.err != nil {
+				s.flush()
+				return
+			}
+			batch = 0
+			continue
 		}
 		// Where requests come in batches, the CPU is better spent on making the next batch larger. Over rings the watcher has looked already.
 		if s.stream.fill(batch <= 1 && s.stream.rings == nil) != nil {
@@ -165,6 +179,55 @@ func (s *session) serveRing() bool {
 			return false
 		}
 	}
+}
+
+// poll has a poller serve s until that gives it back, or reports that this is not for pollers. A session with rings never is: its client asks for them first of all.
+func (s *session) poll() bool {
+	if !s.stream.socket.usable() || s.stream.rings != nil || s.offered != nil || s.requested == 0 || s.unpolled {
+		return false
+	}
+	if s.stream.end-s.stream.start > keepSize {
+		return false // the rest of a large message, which is put together without the others waiting
+	}
+	p := s.poller.Load()
+	if p == nil {
+		if p = s.server.choosePoller(); p == nil {
+			s.unpolled = true
+			return false
+		}
+		s.poller.Store(p)
+	}
+	if !p.poll(s) {
+		s.unpolled = true
+		return false
+	}
+	return true
+}
+
+// recall wakes the session's goroutine, if a poller has the session, and keeps it from being polled again.
+func (s *session) recall() {
+	s.recalled.Store(true)
+	if p := s.poller.Load(); p != nil {
+		p.recall(s)
+	}
+}
+
+// servePolled does the requests that one read brings, without blocking, for the poller. It reports false if the session's own goroutine is to
+// go on.
+func (s *session) servePolled() bool {
+	ok, err := s.stream.tryFill(false)
+	for ok && err == nil {
+		var payload []byte
+		payload, ok, err = s.stream.frame()
+		if err == nil && ok {
+			err = s.request(payload)
+		}
+		if err == nil && !s.tryFlushIfLong() {
+			return false
+		}
+	}
+	s.polled.err = err
+	return err == nil && s.stream.end-s.stream.start <= keepSize
 }
 
 // A request is one being done.
@@ -446,6 +509,7 @@ func (s *session) flush() error {
 		if err != nil {
 			s.closed = true
 			s.stream.close() // so that the reader notices
+			s.recall()
 			return err
 		}
 	}
@@ -517,4 +581,5 @@ func (s *session) farewell(why string) {
 	defer s.mu.Unlock()
 	// The reader wakes up, and does the rest.
 	s.stream.stopReading()
+	s.recall()
 }

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/go-multiproc/multiproc/internal/sys"
 	"github.com/go-multiproc/multiproc/internal/wire"
 )
 
@@ -42,10 +43,21 @@ func (s *socket) init(c net.Conn) {
 	case *net.TCPConn:
 		s.raw, _ = c.SyscallConn()
 	}
+	s.spinner.Persistent = true
 	s.readStep, s.try, s.writeStep = s.step, s.receiveNow, s.send
 }
 
 func (s *socket) usable() bool { return s.raw != nil }
+
+// control calls f with the descriptor, which stays open meanwhile, unless it is closed already.
+func (s *socket) control(f func(fd int) error) error {
+	var ferr error
+	err := s.raw.Control(func(fd uintptr) { ferr = f(int(fd)) })
+	if err == nil {
+		err = ferr
+	}
+	return err
+}
 
 // receive receives into b. If there is nothing it tries on for a while (spin), and then waits in the poller until there is
 // (park), or else reports that it was not ok. 0 bytes and no error is the end of the stream.
@@ -77,20 +89,16 @@ func (s *socket) step(fd uintptr) (done bool) {
 
 // receiveNow reports false if there was nothing.
 func (s *socket) receiveNow() bool {
-	for {
-		n, err := unix.Read(s.fd, s.into)
-		switch err {
-		case unix.EINTR:
-			continue
-		case unix.EAGAIN:
-			return false
-		case nil:
-			s.n = n
-		default:
-			s.err = os.NewSyscallError("read", err)
-		}
-		return true
+	n, err := sys.Receive(s.fd, s.into)
+	switch err {
+	case unix.EAGAIN:
+		return false
+	case 0:
+		s.n = n
+	default:
+		s.err = os.NewSyscallError("recvfrom", err)
 	}
+	return true
 }
 
 func (s *socket) tryWrite(b []byte) (int, error) {
@@ -105,15 +113,14 @@ func (s *socket) tryWrite(b []byte) (int, error) {
 
 func (s *socket) send(fd uintptr) (done bool) {
 	for s.sent < len(s.from) {
-		n, err := unix.Write(int(fd), s.from[s.sent:])
+		n, err := sys.Send(int(fd), s.from[s.sent:])
 		switch err {
-		case nil:
+		case 0:
 			s.sent += n
-		case unix.EINTR:
 		case unix.EAGAIN:
 			return true
 		default:
-			s.writeErr = os.NewSyscallError("write", err)
+			s.writeErr = os.NewSyscallError("sendto", err)
 			return true
 		}
 	}

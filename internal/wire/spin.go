@@ -18,9 +18,10 @@ import (
 // Between tries the thread yields its CPU by the system call, because on a busy machine the peer may be waiting for this very
 // CPU. runtime.Gosched would not do that, and takes three times as long.
 const (
-	spinTime   = 50 * time.Microsecond
-	spinEager  = 4 // tries before the first yield
-	spinMisses = 6 // 1 << spinMisses reads without a try, at most
+	spinTime         = 50 * time.Microsecond
+	spinEager        = 4 // tries before the first yield
+	spinMisses       = 6 // 1 << spinMisses reads without a try, at most
+	persistentMisses = 2 // likewise, for a Spinner that is Persistent
 
 	// A try that takes longer than spinStall has lost its CPU: to the peer, perhaps, but then parking is as good. One that takes longer than
 	// spinLost has lost it for a whole time slice: there are more who want to run than CPUs, and there who yields waits for milliseconds, where one that
@@ -62,6 +63,11 @@ func sinceStart() int64 { return int64(time.Since(start)) }
 // A Spinner decides, for one connection, whether to spin. Its zero value is ready for use, by one goroutine at a time. A Conn has its own;
 // it is exported for those who read their descriptor themselves, so that all of a process share what is known of the others.
 type Spinner struct {
+	// Persistent is for conversations that others share the CPUs with: a try may take twice as long before it counts as one in vain, and those
+	// that were in vain keep it from spinning for a few reads only. Who sleeps among processes that hand the CPUs around is the last to
+	// get one again: with four clients of one server on two CPUs that takes twice as long.
+	Persistent bool
+
 	misses int // in a row
 	skip   int // reads to go without a try
 	slot   *atomic.Int64
@@ -113,7 +119,7 @@ func (s *Spinner) Spin(try func() bool) bool {
 			pause.Store(p)
 			pausedUntil.Store(now + p)
 			return ok
-		case took > int64(spinStall):
+		case took > int64(s.stall()):
 			s.miss()
 			return ok
 		case ok:
@@ -129,9 +135,20 @@ func (s *Spinner) Spin(try func() bool) bool {
 	}
 }
 
+func (s *Spinner) stall() time.Duration {
+	if s.Persistent {
+		return 2 * spinStall
+	}
+	return spinStall
+}
+
 // miss counts a try that did not pay.
 func (s *Spinner) miss() {
-	s.misses = min(s.misses+1, spinMisses)
+	limit := spinMisses
+	if s.Persistent {
+		limit = persistentMisses
+	}
+	s.misses = min(s.misses+1, limit)
 	s.skip = 1<<s.misses - 1
 }
 
