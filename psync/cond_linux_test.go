@@ -340,6 +340,26 @@ func TestCondHolderDies(t *testing.T) {
 	verify.Must(t, mu.Recover(t.Context(), nil))
 }
 
+// The holder that dies has only the lock, and never knew of the Cond: those who wait learn it from
+// the lock.
+func TestCondHolderWithoutCondDies(t *testing.T) {
+	mu := newMutex(t)
+	c := newCond(t, mu)
+	p := newPuppet(t, gifts{Mutex: mu})
+	var waits []func() error
+	for range 3 {
+		waits = append(waits, condWaits(t, c, context.Background()))
+	}
+	p.must("lock lock", "<nil>")
+	p.Kill()
+	for _, wait := range waits {
+		if err := wait(); !errors.Is(err, psync.ErrOwnerDied) {
+			t.Errorf("Wait: %v", err)
+		}
+	}
+	verify.Must(t, mu.Recover(t.Context(), nil))
+}
+
 func short(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
 	t.Cleanup(cancel)

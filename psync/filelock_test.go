@@ -564,3 +564,18 @@ sys.stdin.readline()`}
 		})
 	}
 }
+
+// Who does not wait does not overtake who does, not even in the instant in which the lock is free.
+func TestFileLockTryLockDoesNotOvertake(t *testing.T) {
+	l := newFileLock(t, lockPath(t))
+	for range 20 {
+		verify.Must(t, l.Lock(t.Context()))
+		read := verify.Blocks(t, "RLock", func() error { return l.RLock(context.Background()) })
+		verify.Must(t, l.Unlock())
+		if ok, err := l.TryLock(); ok || err != nil {
+			t.Fatalf("TryLock while another goroutine waits, or reads: %v, %v", ok, err)
+		}
+		verify.Must(t, read())
+		verify.Must(t, l.RUnlock())
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"testing"
 
+	"github.com/go-multiproc/multiproc/internal/seg"
 	"github.com/go-multiproc/multiproc/internal/verify"
 	"github.com/go-multiproc/multiproc/psync"
 	"github.com/go-multiproc/multiproc/shm"
@@ -106,3 +107,75 @@ func TestNamedObjects(t *testing.T) {
 		})
 	}
 }
+
+// Who could not open or place something has nothing open: Reap may take it at once.
+func TestFailuresLetGo(t *testing.T) {
+	o := psync.Options{Dir: t.TempDir()}
+	mu, other := newMutex(t), newMutex(t)
+	tests := []struct {
+		name string
+		make func(name string) (io.Closer, error)
+		fail func(name string) error
+		want error
+	}{
+		{"a Cond with another lock", func(n string) (io.Closer, error) { return closer(psync.CreateCond(n, mu, o)) },
+			func(n string) error { _, err := psync.OpenCond(n, other, o); return err }, fs.ErrInvalid},
+		{"a Mutex without a place for its word", func(n string) (io.Closer, error) {
+			h, err := seg.Create(n, seg.Spec{Kind: "mutex"}, seg.Options(o))
+			return closeFunc(func() error { return h.Close(nil) }), err
+		}, func(n string) error { _, err := psync.OpenMutex(n, o); return err }, shm.ErrFormat},
+		{"a Semaphore with another maximum", func(n string) (io.Closer, error) { return closer(shm.Create(n, 4096, o)) },
+			func(n string) error {
+				s, err := shm.Open(n, o)
+				verify.Must(t, err)
+				defer s.Close()
+				first, err := psync.SemaphoreAt(s, 0, 1, psync.SemaphoreOptions{Counting: true, Max: 5})
+				verify.Must(t, err)
+				defer first.Close()
+				_, err = psync.SemaphoreAt(s, 0, 1, psync.SemaphoreOptions{Counting: true, Max: 6})
+				return err
+			}, shm.ErrType},
+		{"a Semaphore with other permits", func(n string) (io.Closer, error) {
+			s, err := shm.Create(n, 4096, o)
+			if err == nil {
+				var two *psync.Semaphore
+				two, err = psync.SemaphoreAt(s, 0, 2)
+				verify.Must(t, err)
+				verify.Must(t, two.Close())
+			}
+			return closer(s, err)
+		}, func(n string) error {
+			s, err := shm.Open(n, o)
+			verify.Must(t, err)
+			defer s.Close()
+			_, err = psync.SemaphoreAt(s, 0, 3) // nobody here has joined the other one
+			return err
+		}, shm.ErrType},
+		{"a Mutex in the wrong place", func(n string) (io.Closer, error) { return closer(shm.Create(n, 4096, o)) },
+			func(n string) error {
+				s, err := shm.Open(n, o)
+				verify.Must(t, err)
+				defer s.Close()
+				_, err = psync.MutexAt(s, 8)
+				return err
+			}, fs.ErrInvalid},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			made, err := tt.make("it")
+			verify.Must(t, err)
+			verify.Must(t, made.Close())
+			if err := tt.fail("it"); !errors.Is(err, tt.want) {
+				t.Errorf("%v, want %v", err, tt.want)
+			}
+			if gone, err := shm.Reap(o); len(gone) != 1 || err != nil {
+				t.Errorf("it is still open: reaped %+v, %v", gone, err)
+				verify.Must(t, shm.Remove("it", o))
+			}
+		})
+	}
+}
+
+type closeFunc func() error
+
+func (f closeFunc) Close() error { return f() }

@@ -604,3 +604,37 @@ func TestStoppedReaderWhoWaits(t *testing.T) {
 	asked(t, p, "runlock", "runlock <nil>")
 	p.Done()
 }
+
+// Readers who came while a writer had the lock come in when it has unlocked, before the next
+// writer.
+func TestReadersComeBeforeTheNextWriter(t *testing.T) {
+	m := newRWMutex(t)
+	const rounds = 20
+	first := 0
+	for range rounds {
+		verify.Must(t, m.Lock(t.Context()))
+		var reading atomic.Bool
+		write := verify.Blocks(t, "Lock", func() error {
+			if err := m.Lock(context.Background()); err != nil {
+				return err
+			}
+			if reading.Load() {
+				first++
+			}
+			return m.Unlock()
+		})
+		read := verify.Blocks(t, "RLock", func() error {
+			err := m.RLock(context.Background())
+			reading.Store(true)
+			return err
+		})
+		verify.Must(t, m.Unlock())
+		verify.Must(t, read())
+		verify.Must(t, m.RUnlock())
+		verify.Must(t, write())
+	}
+	// A writer waits some milliseconds for who does not come, which on a busy machine happens.
+	if first < rounds/2 {
+		t.Errorf("readers came first %d times of %d", first, rounds)
+	}
+}
