@@ -864,3 +864,28 @@ func TestZeroValue(t *testing.T) {
 	verify.Panics(t, text, func() { v.Name() })
 	verify.Panics(t, text, func() { v.Update(background, func(x int) int { return x }) })
 }
+
+// A NaN, which is not equal to itself, is no reason for Update to find that the value has changed.
+func TestUpdateOfNaN(t *testing.T) {
+	c, err := value.New(sample{At: math.NaN()})
+	v := own(t, c, err)
+	w, err := value.New(math.NaN())
+	word := own(t, w, err)
+	done := make(chan error, 1)
+	go func() {
+		x, err := v.Update(background, func(s sample) sample { s.Total++; return s })
+		if err == nil && x.Total != 1 {
+			err = fmt.Errorf("Update returns %+v", x)
+		}
+		if err == nil {
+			_, err = word.Update(background, func(float64) float64 { return 1 })
+		}
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		verify.Must(t, err)
+	case <-time.After(20 * time.Second):
+		t.Fatal("Update does not come to an end")
+	}
+}
