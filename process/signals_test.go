@@ -172,8 +172,11 @@ func checkEnd(t *testing.T, cmd *exec.Cmd, died syscall.Signal, code int) {
 func TestInterruptFromTerminal(t *testing.T) { eachWay(t, testInterruptFromTerminal) }
 
 func testInterruptFromTerminal(t *testing.T) {
-	keyboard, tty := openTerminal(t)
 	const ctrlC = "\x03"
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		name  string
 		steps []string
@@ -183,12 +186,9 @@ func testInterruptFromTerminal(t *testing.T) {
 		{"unheedingForLong", []string{"child ready", ctrlC, "^Cchild told"}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			cmd := program(t, test.name)
-			cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
-			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
+			keyboard, tty := openTerminal(t)
+			cmd, status, over := leader(t, tty, []string{"env", mainMarker + "=" + test.name, self})
+			defer over()
 			screen := &lines{t: t, r: keyboard}
 			for _, step := range test.steps {
 				if step == ctrlC {
@@ -216,7 +216,11 @@ func testInterruptFromTerminal(t *testing.T) {
 					}
 				}()
 			}
-			checkEnd(t, cmd, syscall.SIGINT, -1)
+			checkStatus(t, status, syscall.SIGINT, -1)
+			over()
+			if err := cmd.Wait(); err != nil {
+				t.Error(err)
+			}
 		})
 	}
 }

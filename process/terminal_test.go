@@ -15,6 +15,71 @@ import (
 	"time"
 )
 
+// leader runs a program in the foreground of a terminal, under a leader of its session that only looks on: when a session's leader ends, the kernel hangs
+// up the terminal, and throws away what was written to it and has not reached the reader yet, which on a busy machine may be all of it. The program's
+// status can be read from status when it has ended. The leader stays until over is called.
+func leader(t *testing.T, tty *os.File, argv []string, env ...string) (cmd *exec.Cmd, status io.Reader, over func()) {
+	t.Helper()
+	pipe := func() (r, w *os.File) {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { r.Close(); w.Close() })
+		return r, w
+	}
+	told, tells := pipe()
+	waits, ends := pipe()
+	cmd = program(t, "leader", argv...)
+	cmd.Env = append(cmd.Env, env...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
+	cmd.ExtraFiles = []*os.File{tells, waits}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	tty.Close() // so that the screen ends with the last who could write to it
+	tells.Close()
+	return cmd, told, func() { ends.Close() }
+}
+
+// checkStatus is checkEnd for what a leader says of the program's end.
+func checkStatus(t *testing.T, from io.Reader, died syscall.Signal, code int) {
+	t.Helper()
+	var status syscall.WaitStatus
+	if _, err := fmt.Fscan(from, &status); err != nil {
+		t.Fatalf("how the program ended is not known: %v", err)
+	}
+	if status.Signaled() != (died != 0) || died != 0 && status.Signal() != died || died == 0 && status.ExitStatus() != code {
+		t.Errorf("the program ended with code %d, signal %d; want code %d, signal %d", status.ExitStatus(), status.Signal(), code, died)
+	}
+}
+
+func init() {
+	mains["leader"] = func() int {
+		const tells, waits = 3, 4
+		for _, fd := range []int{tells, waits} {
+			syscall.CloseOnExec(fd)
+		}
+		cmd := exec.Command(os.Args[1], os.Args[2:]...)
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Foreground: true, Ctty: 0}
+		if err := cmd.Start(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		for _, f := range []*os.File{os.Stdin, os.Stdout, os.Stderr} {
+			f.Close()
+		}
+		cmd.Wait()
+		status := os.NewFile(tells, "status")
+		fmt.Fprintln(status, uint32(cmd.ProcessState.Sys().(syscall.WaitStatus)))
+		status.Close()
+		io.Copy(io.Discard, os.NewFile(waits, "end"))
+		return 0
+	}
+}
+
 // Ctrl-C at a terminal ends the whole family, once each, and nobody prints a trace; whatever stands between the terminal and the
 // program.
 func TestCtrlC(t *testing.T) {
@@ -27,7 +92,7 @@ func TestCtrlC(t *testing.T) {
 		direct  []string
 		presses int
 		say     []string // in any order
-		status  int      // of the session leader; below zero a signal
+		status  int      // of what was run; below zero a signal
 	}{
 		{name: "without a shell", direct: []string{program}, presses: 1, say: told, status: -2},
 		{name: "twice", direct: []string{program, "stubborn"}, presses: 2, say: told, status: -2},
@@ -50,14 +115,8 @@ func TestCtrlC(t *testing.T) {
 			} else if argv[0] == goTool && goErr != nil {
 				t.Skip(goErr)
 			}
-			cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
-			cmd.Env = append(os.Environ(), "P="+program)
-			cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
-			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			tty.Close() // so that the screen ends with the last who could write to it
+			cmd, status, over := leader(t, tty, argv, "P="+program)
+			defer over()
 			screen := &lines{t: t, r: keyboard}
 			for range 3 {
 				if s := screen.next(); !strings.HasSuffix(s, " ready\r") {
@@ -92,8 +151,7 @@ func TestCtrlC(t *testing.T) {
 			rest, err := io.ReadAll(keyboard)
 			if err != nil && !errors.Is(err, syscall.EIO) { // which is how a terminal ends
 				t.Errorf("the family did not end: %v", err)
-				syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-				cmd.Process.Kill()
+				cmd.Process.Kill() // which hangs up
 			}
 			said = append(said, strings.SplitAfter(screen.b.String()+string(rest), "\n")...)
 			var got []string
@@ -115,10 +173,14 @@ func TestCtrlC(t *testing.T) {
 			if !slices.Equal(got, want) {
 				t.Errorf("the terminal shows\n%s\n(and ended with %v), want\n%s", strings.Join(got, "\n"), err, strings.Join(want, "\n"))
 			}
-			cmd.Wait()
-			status := cmd.ProcessState.Sys().(syscall.WaitStatus)
-			if code := status.ExitStatus(); test.status >= 0 && code != test.status || test.status < 0 && (!status.Signaled() || status.Signal() != syscall.Signal(-test.status)) {
-				t.Errorf("%s ended with %v", fmt.Sprint(argv), cmd.ProcessState)
+			if test.status < 0 {
+				checkStatus(t, status, syscall.Signal(-test.status), -1)
+			} else {
+				checkStatus(t, status, 0, test.status)
+			}
+			over()
+			if err := cmd.Wait(); err != nil {
+				t.Error(err)
 			}
 		})
 	}
