@@ -1,100 +1,101 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
-	"time"
-
-	"github.com/go-multiproc/multiproc/process"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 )
 
+// What starts and is started here is the program in starter, which is built in two ways: as go build does it by default, and with
+// CGO_ENABLED=0. By default it is linked with the C library, where there is a C compiler, because package net is in it: then each child loads that
+// and begins its threads in it. That is what most programs do, and so what the figures are held to; figures of the other have noC in their names.
 var startGroup = group{
 	name:        "start",
 	experiments: startExperiments,
 	comparisons: []comparison{
-		{what: "start and join a child that does nothing", ours: "spawn", against: "os/exec, this binary again", theirs: "os/exec", ask: 1.3},
+		{what: "start and join a child that does nothing", ours: "spawn", against: "os/exec, the same program", theirs: "os/exec", ask: 1.3},
 		{what: "by spawn", ours: "spawn", against: "Python Process, spawn", theirs: "python spawn", faster: 12},
 		{what: "by fork", ours: "fork", against: "Python Process, fork, which is one", theirs: "python fork", ask: 2.5},
 		{what: "by forkserver, from stock", ours: "forkserver", against: "by spawn", theirs: "spawn", ask: 0.4},
 		{what: "by forkserver, back to back", ours: "forkserver in a row", against: "by spawn", theirs: "spawn", ask: 0.8},
 		{what: "", ours: "forkserver in a row", against: "Python Process, forkserver", theirs: "python forkserver", faster: 4},
 		{what: "by forkserver, Start alone", ours: "forkserver Start", against: "by spawn, Start alone", theirs: "spawn Start"},
+		{what: "with CGO_ENABLED=0: by spawn", ours: "spawn" + noC, against: "Python Process, spawn", theirs: "python spawn", faster: 12},
+		{what: "", ours: "spawn" + noC, against: "by spawn, built as by default", theirs: "spawn"},
+		{what: "with CGO_ENABLED=0: by forkserver, back to back", ours: "forkserver in a row" + noC, against: "Python Process, forkserver", theirs: "python forkserver", faster: 4},
 	},
 }
 
-// bareEnv makes a process exit before it does anything: what a child costs at least.
-const bareEnv = "MULTIPROC_BENCH_BARE"
+const noC = ", without C"
 
-func bareChild() bool { return os.Getenv(bareEnv) != "" }
-
-var doNothing = process.Register(func(context.Context, struct{}) error { return nil })
-
-// startAndJoin has n children start and end, one after the other. before each of them, which is not counted, prepare is called. It
-// returns the nanoseconds of one, and those of its Start alone.
-func startAndJoin(ctx context.Context, m process.Method, n int, prepare func() error) (whole, start float64, err error) {
-	var sum, starts time.Duration
-	for range n {
-		if err := prepare(); err != nil {
-			return 0, 0, err
-		}
-		p := process.New(doNothing, struct{}{})
-		p.Method = m
-		began := time.Now()
-		if err := p.Start(); err != nil {
-			return 0, 0, err
-		}
-		starts += time.Since(began)
-		if err := p.Join(ctx); err != nil {
-			return 0, 0, err
-		}
-		sum += time.Since(began)
+// buildStarter builds the program in starter, with these settings of the environment instead of those that this process has.
+func buildStarter(ctx context.Context, name string, settings ...string) (string, error) {
+	goTool, err := exec.LookPath("go")
+	if err != nil {
+		return "", missing("the go command, which builds the program that is measured, is not installed")
 	}
-	return float64(sum) / float64(n), float64(starts) / float64(n), nil
+	cmd := exec.CommandContext(ctx, goTool, "build", "-o", name, "./starter")
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "CGO_ENABLED=") })
+	cmd.Env = append(cmd.Env, settings...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build ./starter: %w: %s", err, out)
+	}
+	return name, nil
 }
 
-func startExperiments(context.Context) ([]experiment, func(), error) {
+// starter makes an experiment of one of the starter's measurements.
+func starter(program, measurement string, n int, suffix string) experiment {
+	return experiment{"starter " + measurement + suffix, func(ctx context.Context) (figures, error) {
+		cmd := exec.CommandContext(ctx, program, measurement, strconv.Itoa(n))
+		cmd.Stderr = os.Stderr
+		out, err := cmd.Output()
+		if err != nil {
+			return nil, err
+		}
+		var found figures
+		if err := json.Unmarshal(bytes.TrimSpace(out), &found); err != nil {
+			return nil, fmt.Errorf("the program printed %.100q: %w", out, err)
+		}
+		named := make(figures, len(found))
+		for name, v := range found {
+			named[name+suffix] = v
+		}
+		return named, nil
+	}}
+}
+
+func startExperiments(ctx context.Context) ([]experiment, func(), error) {
 	const n = 50
-	nothing := func() error { return nil }
-	letGo := func() { process.SetForkServer(process.ForkServerOptions{Warm: -1}) }
-	method := func(m process.Method) experiment {
-		return experiment{m.String(), func(ctx context.Context) (figures, error) {
-			whole, start, err := startAndJoin(ctx, m, n, nothing)
-			return figures{m.String(): whole, m.String() + " Start": start}, err
-		}}
+	dir, err := os.MkdirTemp("", "bench-start-")
+	if err != nil {
+		return nil, nil, err
+	}
+	cleanUp := func() { os.RemoveAll(dir) }
+	usual, err := buildStarter(ctx, filepath.Join(dir, "starter"))
+	if err != nil {
+		cleanUp()
+		return nil, nil, err
+	}
+	without, err := buildStarter(ctx, filepath.Join(dir, "starter-noc"), "CGO_ENABLED=0")
+	if err != nil {
+		cleanUp()
+		return nil, nil, err
 	}
 	return []experiment{
-		method(process.Spawn),
-		method(process.Fork),
-		{"forkserver, from stock", func(ctx context.Context) (figures, error) {
-			process.SetForkServer(process.ForkServerOptions{Warm: 4})
-			defer letGo()
-			whole, start, err := startAndJoin(ctx, process.ForkServer, n, func() error { return process.WarmUp(ctx) })
-			return figures{"forkserver": whole, "forkserver Start": start}, err
-		}},
-		{"forkserver, back to back", func(ctx context.Context) (figures, error) {
-			process.SetForkServer(process.ForkServerOptions{})
-			defer letGo()
-			// Until what is ready in the beginning is used up.
-			if _, _, err := startAndJoin(ctx, process.ForkServer, 10, nothing); err != nil {
-				return nil, err
-			}
-			whole, _, err := startAndJoin(ctx, process.ForkServer, n, nothing)
-			return figures{"forkserver in a row": whole}, err
-		}},
-		{"os/exec", func(ctx context.Context) (figures, error) {
-			ns, err := perOp(n, func() error {
-				for range n {
-					cmd := exec.CommandContext(ctx, "/proc/self/exe")
-					cmd.Env = append(os.Environ(), bareEnv+"=1")
-					if err := cmd.Run(); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
-			return figures{"os/exec": ns}, err
-		}},
+		starter(usual, "exec", n, ""),
+		starter(usual, "spawn", n, ""),
+		starter(without, "spawn", n, noC),
+		starter(usual, "fork", n, ""),
+		starter(usual, "stock", n, ""),
+		starter(usual, "row", n, ""),
 		python("start.py"),
-	}, letGo, nil
+		starter(without, "row", n, noC),
+	}, cleanUp, nil
 }
