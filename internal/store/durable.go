@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -9,7 +10,8 @@ import (
 )
 
 // What of a store outlives its process. The journal gets a record of each change, written under the lock that the change was made under, so that
-// the records of an object stand in the order of its changes. A record is an object's id, and effects.
+// the records of an object stand in the order of its changes. A record is an object's id, and effects; where a change
+// of two objects must not come apart (see commitWith), those on the other stand before them.
 //
 // A snapshot has, for each object, the effects that make it what it was at one moment, which is another moment for each, and the position that
 // the journal had then; what the journal says about the object up to there is passed over. So nobody has to
@@ -72,15 +74,26 @@ type replayer struct {
 	graph    *graph
 	after    map[ID]positions
 	position uint64 // of the record; 0 in a snapshot
+	with     bool   // this is the part of a record that is about another object
 }
 
 // load does what one record says.
 func (r *replayer) load(rec *journal.Reader, position uint64) error {
 	r.Reader, r.position = rec, position
+	return r.record()
+}
+
+// record does what r.Reader has.
+func (r *replayer) record() error {
 	id := ID(r.Uint())
 	if r.Err() != nil {
 		return r.Err()
 	}
+	return r.effects(id)
+}
+
+// effects does what is left in r.Reader to the object of that id.
+func (r *replayer) effects(id ID) error {
 	o := r.graph.objects[id]
 	if o == nil {
 		// Mentioned, or created: in a snapshot the one may come before the other.
@@ -132,6 +145,8 @@ func (r *replayer) effect(o *object, e effect, after *positions) error {
 		after.body = r.Uint()
 		r.after[o.id] = *after
 		return nil
+	case effectWith:
+		return r.other()
 	}
 	if o.body == nil {
 		// Changed at the moment at which it was freed, and a snapshot has come in between. If it is mentioned after all, recovered finds it.
@@ -152,6 +167,19 @@ func (r *replayer) effect(o *object, e effect, after *positions) error {
 	}
 	o.weigh(k)
 	return nil
+}
+
+// other does what a record says about another object than the one that it is about.
+func (r *replayer) other() error {
+	id := r.Uint()
+	effects := r.Bytes()
+	if r.with || r.Err() != nil {
+		return errors.Join(errEffect, r.Err())
+	}
+	rec := r.Reader
+	defer func() { r.Reader, r.with = rec, false }()
+	r.Reader, r.with = journal.NewReader(effects), true
+	return r.effects(ID(id))
 }
 
 // value reads a value.

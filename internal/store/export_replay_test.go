@@ -10,7 +10,7 @@ func Replay(records [][]byte, snapshot int) (*Store, error) {
 	for i, b := range records {
 		position := uint64(0)
 		if i >= snapshot {
-			position = uint64(i)
+			position = uint64(i) + 1 // 0 is a snapshot's
 		}
 		if err := r.load(journal.NewReader(b), position); err != nil {
 			return st, err

@@ -34,6 +34,7 @@ const (
 	effectName   effect = 2 // the object has this name now
 	effectUnname effect = 3 // it has none
 	effectAs     effect = 4 // in a snapshot: the body as it was at that position in the journal; what was noted up to there is in it
+	effectWith   effect = 5 // first in its record: another object's id, and effects on that
 
 	firstEffect effect = 16
 )
@@ -62,7 +63,6 @@ func (n *drafting) note(e effect) *journal.Writer {
 	}
 	if n.draft == nil {
 		n.draft = drafts.Get().(*journal.Writer)
-		n.draft.Uint(uint64(n.self.id))
 	}
 	n.draft.Uint(uint64(e))
 	return n.draft
@@ -72,15 +72,40 @@ func (n *drafting) note(e effect) *journal.Writer {
 func (n *drafting) commit() {
 	if n.draft != nil {
 		w := n.self.ledger.journal.Begin()
+		w.Uint(uint64(n.self.id))
 		w.Raw(n.draft)
 		w.End()
-		n.draft.Reset()
-		drafts.Put(n.draft)
-		n.draft = nil
+		n.drop()
 	}
 	if n.self != nil {
 		n.self.weigh(n.body)
 	}
+}
+
+// commitWith makes what was noted here and there one record: after a kill there is both or neither. Both locks are held still, so that each object's
+// records stand in the order of its changes.
+func (n *drafting) commitWith(other *drafting) {
+	if n.draft != nil && other.draft != nil {
+		w := n.self.ledger.journal.Begin()
+		w.Uint(uint64(n.self.id))
+		// In front, since a reader that knows the effects on the one already passes over the rest of the record.
+		w.Uint(uint64(effectWith))
+		w.Uint(uint64(other.self.id))
+		w.Uint(uint64(other.draft.Size()))
+		w.Raw(other.draft)
+		w.Raw(n.draft)
+		w.End()
+		n.drop()
+		other.drop()
+	}
+	n.commit()
+	other.commit()
+}
+
+func (n *drafting) drop() {
+	n.draft.Reset()
+	drafts.Put(n.draft)
+	n.draft = nil
 }
 
 var drafts = sync.Pool{New: func() any { return new(journal.Writer) }}

@@ -407,9 +407,7 @@ func (q *Queue) returnLease(w *Wait) {
 	q.inHand--
 	delete(q.leased, it.seq)
 	if q.dead != nil && it.deliveries >= q.maxLeases {
-		q.dead.body.(*Queue).bury(it)
-		q.noteRemove(it)
-		q.graph.unlink(q.self, it.refs)
+		q.bury(it, q.dead.body.(*Queue))
 	} else {
 		q.bytes += int64(len(it.data))
 		q.again.pushBack(it)
@@ -417,17 +415,20 @@ func (q *Queue) returnLease(w *Wait) {
 	q.pump()
 }
 
-// bury adds a message, and drops the oldest if there are too many. The lock of the queue that it comes from is held; it is taken
-// before this one's.
-func (q *Queue) bury(it qitem) {
-	q.lock()
-	defer q.unlock()
-	for q.room() == 0 && q.lenLocked() > 0 {
-		old := q.pop()
-		q.noteRemove(old)
-		q.graph.unlink(q.self, old.refs)
+// bury moves a message to the queue of dead letters, and drops the oldest there if there are too many. A kill finds it in one of the two. This
+// queue's lock is held; it is taken before the other's.
+func (q *Queue) bury(it qitem, dead *Queue) {
+	dead.lock()
+	for dead.room() == 0 && dead.lenLocked() > 0 {
+		old := dead.pop()
+		dead.noteRemove(old)
+		dead.graph.unlink(dead.self, old.refs)
 	}
-	q.add(qitem{data: it.data, refs: it.refs})
+	dead.add(qitem{data: it.data, refs: it.refs})
+	q.noteRemove(it)
+	q.commitWith(&dead.drafting)
+	dead.unlock()
+	q.graph.unlink(q.self, it.refs)
 }
 
 // TaskDone says that one of the messages that the session has got is dealt with.

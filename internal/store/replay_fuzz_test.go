@@ -28,6 +28,15 @@ func FuzzReplay(f *testing.F) {
 	l.Reverse()
 	q, _ := s.Queue(queue)
 	q.PutMany(s, []store.Value{{Data: "m"}, {Data: "n"}})
+	for range 4 { // both become dead letters
+		if err := q.Lease(s, &store.Wait{ID: 9}); err != nil {
+			f.Fatal(err)
+		}
+		if err := q.Nack(s, 9); err != nil {
+			f.Fatal(err)
+		}
+	}
+	q.Put(s, &store.Wait{ID: 9}, store.Value{Data: "o"})
 	q.Shutdown()
 	if err := st.Close(); err != nil {
 		f.Fatal(err)
