@@ -26,6 +26,8 @@ type household struct {
 	sem   *manager.Semaphore
 	event *manager.Event
 	cond  *manager.Cond
+	again *manager.RMutex
+	meet  *manager.Barrier
 }
 
 func openHousehold(t testing.TB, o manager.Options) *household {
@@ -35,7 +37,7 @@ func openHousehold(t testing.TB, o manager.Options) *household {
 		t.Fatal(err)
 	}
 	e := &household{m: m}
-	var errs [13]error
+	var errs [15]error
 	e.dict, errs[0] = manager.OpenDict[string, int](m, "dict")
 	e.list, errs[1] = manager.OpenList[int](m, "list")
 	e.set, errs[2] = manager.OpenSet[int](m, "set")
@@ -50,6 +52,8 @@ func openHousehold(t testing.TB, o manager.Options) *household {
 	mu, err := manager.OpenMutex(m, "mutex")
 	errs[11] = err
 	e.cond, errs[12] = manager.OpenCond(m, "cond", mu)
+	e.again, errs[13] = manager.OpenRMutex(m, "rmutex")
+	e.meet, errs[14] = manager.OpenBarrier(m, "barrier", 2)
 	if err := errors.Join(errs[:]...); err != nil {
 		t.Fatal(err)
 	}
@@ -205,6 +209,12 @@ func TestEveryKindOutlivesKill(t *testing.T) {
 					if err := errors.Join(e.locks.Set(ctx, "lock", mu), mu.Lock(ctx), e.sem.Acquire(ctx), e.event.Set(ctx)); err != nil {
 						t.Fatal(err)
 					}
+					if _, err := e.again.Lock(ctx); err != nil {
+						t.Fatal(err)
+					}
+					if err := e.meet.Abort(ctx); err != nil {
+						t.Fatal(err)
+					}
 				}
 				want := e.describe(t, ctx)
 				for mode == "snapshots" {
@@ -237,6 +247,12 @@ func TestEveryKindOutlivesKill(t *testing.T) {
 				mu.Close()
 				if n, err := e.sem.Value(ctx); err != nil || n != 3 {
 					t.Errorf("%d permits, %v", n, err)
+				}
+				if in, err := e.again.Lock(ctx); err != nil || e.again.Unlock(in) != nil {
+					t.Errorf("a re-entrant lock that was held when the server was killed: %v", err)
+				}
+				if broken, err := e.meet.Broken(ctx); err != nil || broken {
+					t.Errorf("a barrier that was broken when the server was killed: broken %t, %v", broken, err)
 				}
 			}
 		})

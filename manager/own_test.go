@@ -132,6 +132,9 @@ func TestOwnType(t *testing.T) {
 		}
 	})
 	t.Run("named", func(t *testing.T) {
+		if accounts.Name() != "account" {
+			t.Errorf("the type is called %q", accounts.Name())
+		}
 		one := must[*manager.Object[account]](t)(accounts.Open(m, "the account"))
 		two := must[*manager.Object[account]](t)(accounts.Open(m, "the account"))
 		must[int](t)(add.Call(ctx, one, 5))

@@ -292,6 +292,16 @@ func TestRMutex(t *testing.T) {
 		t.Errorf("TryLock of a free lock: %v, %v", ok, err)
 	}
 	check(t, mu.Unlock(out))
+
+	// By name it is one lock, and the context its owner through each handle.
+	one := must[*manager.RMutex](t)(manager.OpenRMutex(w.m, "again"))
+	two := must[*manager.RMutex](t)(manager.OpenRMutex(w.m, "again"))
+	in, err = one.Lock(ctx)
+	check(t, err)
+	if _, ok, err := two.TryLock(ctx); ok || err != nil {
+		t.Errorf("TryLock by name while it is held: %v, %v", ok, err)
+	}
+	check(t, one.Unlock(in))
 }
 
 func TestSemaphore(t *testing.T) {
@@ -346,6 +356,14 @@ func TestEvent(t *testing.T) {
 
 func TestBarrier(t *testing.T) {
 	w, ctx := watch(t), testContext(t)
+	named := must[*manager.Barrier](t)(manager.OpenBarrier(w.m, "three", 3))
+	if _, err := manager.OpenBarrier(w.m, "three", 2); !errors.Is(err, manager.ErrType) {
+		t.Errorf("opened for other parties: %v", err)
+	}
+	if n, err := must[*manager.Barrier](t)(manager.OpenBarrier(w.m, "three", 0)).Parties(ctx); n != 3 || err != nil {
+		t.Errorf("opened for as many as there are: %d parties, %v", n, err)
+	}
+	check(t, named.Close())
 	b := must[*manager.Barrier](t)(manager.NewBarrier(w.m, 3))
 	for range 3 {
 		var indices [3]int
