@@ -129,35 +129,27 @@ const (
 	frame     = 4 + 64 // bytes on the wire for a message of 64
 )
 
-func connExperiments(ctx context.Context) (_ []experiment, cleanUp func(), err error) {
-	var cleanUps []func()
-	cleanUp = func() {
-		for _, f := range cleanUps {
-			f()
-		}
-	}
-	defer func() {
-		if err != nil {
-			cleanUp()
-		}
-	}()
+func connExperiments(ctx context.Context) (_ []experiment, _ func(), err error) {
+	var ends, joins undoing
+	defer ends.runIf(&err)
+	ends = append(ends, func() { joins.run() }) // the last: children end when their connections do
 	start := func(p *process.Process) {
 		if err == nil {
 			err = p.Start()
 		}
-		cleanUps = append(cleanUps, func() { p.Join(ctx) })
+		joins = append(joins, func() { p.Join(ctx) })
 	}
 	pair := func() (mine, childs *pipe.Conn) {
 		if err == nil {
 			mine, childs, err = pipe.New()
-			cleanUps = append([]func(){func() { mine.Close() }}, cleanUps...)
+			ends = append(ends, func() { mine.Close() })
 		}
 		return mine, childs
 	}
 	sockets := func(flags int) (mine, childs *os.File) {
 		if err == nil {
 			mine, childs, err = socketPair(flags)
-			cleanUps = append([]func(){func() { mine.Close(); childs.Close() }}, cleanUps...)
+			ends = append(ends, func() { mine.Close(); childs.Close() })
 		}
 		return mine, childs
 	}
@@ -173,7 +165,7 @@ func connExperiments(ctx context.Context) (_ []experiment, cleanUp func(), err e
 	var oneWay, oneWayChild *pipe.Conn
 	if err == nil {
 		if oneWayChild, oneWay, err = pipe.NewOneWay(); err == nil {
-			cleanUps = append([]func(){func() { oneWay.Close() }}, cleanUps...)
+			ends = append(ends, func() { oneWay.Close() })
 		}
 	}
 	oneWayDone, oneWayDoneChild := pair()
@@ -260,7 +252,7 @@ func connExperiments(ctx context.Context) (_ []experiment, cleanUp func(), err e
 		timed("mib into", swallowed, func() error { return feed(reused, reused) }),
 		timed("mib one way", swallowed, func() error { return feed(oneWay, oneWayDone) }),
 		{"idle", func(context.Context) (figures, error) { return idleTime(idle) }},
-	}, cleanUp, nil
+	}, ends.run, nil
 }
 
 // feed sends what a swallower takes for one measurement, and waits until it says so.

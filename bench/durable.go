@@ -30,17 +30,8 @@ var durableGroup = group{
 }
 
 func durableExperiments(ctx context.Context) (_ []experiment, _ func(), err error) {
-	var ends []func()
-	end := func() {
-		for i := range ends {
-			ends[len(ends)-1-i]()
-		}
-	}
-	defer func() {
-		if err != nil {
-			end()
-		}
-	}()
+	var ends undoing
+	defer ends.runIf(&err)
 	dir, err := os.MkdirTemp("", "multiproc-bench-")
 	if err != nil {
 		return nil, nil, err
@@ -136,7 +127,7 @@ func durableExperiments(ctx context.Context) (_ []experiment, _ func(), err erro
 			return figures{"synced set": ours, "bare fsync": theirs}, err
 		}},
 		experiment{"restart", func(ctx context.Context) (figures, error) { return restart(ctx, dir) }},
-	), end, nil
+	), ends.run, nil
 }
 
 // restart writes a million entries, kills the server, and starts the next one.

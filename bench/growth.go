@@ -354,18 +354,9 @@ func crowd(name string, size, n int, m member) experiment {
 	}}
 }
 
-func growthExperiments(ctx context.Context) (_ []experiment, cleanUp func(), err error) {
-	var cleanUps []func()
-	cleanUp = func() {
-		for _, f := range slices.Backward(cleanUps) {
-			f()
-		}
-	}
-	defer func() {
-		if err != nil {
-			cleanUp()
-		}
-	}()
+func growthExperiments(ctx context.Context) (_ []experiment, _ func(), err error) {
+	var ends undoing
+	defer ends.runIf(&err)
 	var all []experiment
 	for _, size := range messageSizes {
 		all = append(all, streams(size)...)
@@ -382,7 +373,7 @@ func growthExperiments(ctx context.Context) (_ []experiment, cleanUp func(), err
 	if err != nil {
 		return nil, nil, err
 	}
-	cleanUps = append(cleanUps, func() { mu.Close(); words.Close() })
+	ends = append(ends, func() { mu.Close(); words.Close() })
 	for _, n := range crowds {
 		all = append(all,
 			crowd("mutex crowd", n, 4_000_000, member{Does: "lock", Mutex: mu, Words: words}),
@@ -399,19 +390,19 @@ func growthExperiments(ctx context.Context) (_ []experiment, cleanUp func(), err
 			}})
 	}
 	managers, close, err := managerGrowth(ctx)
-	cleanUps = append(cleanUps, close)
+	ends = append(ends, close)
 	if err != nil {
 		return nil, nil, err
 	}
 	all = append(all, managers...)
 	redises, close, err := redisGrowth(ctx)
-	cleanUps = append(cleanUps, close)
+	ends = append(ends, close)
 	if err != nil {
 		return nil, nil, err
 	}
 	all = append(all, redises...)
 	pools, close, err := poolGrowth(ctx)
-	cleanUps = append(cleanUps, close)
+	ends = append(ends, close)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -419,7 +410,7 @@ func growthExperiments(ctx context.Context) (_ []experiment, cleanUp func(), err
 	for _, what := range []string{"messages", "locks", "queues", "managers", "pools", "keys"} {
 		all = append(all, python("growth.py", what))
 	}
-	return all, cleanUp, nil
+	return all, ends.run, nil
 }
 
 func key(i int) string { return "key:" + strconv.Itoa(i) }

@@ -290,18 +290,9 @@ func bareTrips() []experiment {
 	}
 }
 
-func latencyExperiments(ctx context.Context) (_ []experiment, cleanUp func(), err error) {
-	var cleanUps []func()
-	cleanUp = func() {
-		for _, f := range cleanUps {
-			f()
-		}
-	}
-	defer func() {
-		if err != nil {
-			cleanUp()
-		}
-	}()
+func latencyExperiments(ctx context.Context) (_ []experiment, _ func(), err error) {
+	var ends undoing
+	defer ends.runIf(&err)
 	dict := func(o manager.Options) *manager.Dict[string, int] {
 		if err != nil {
 			return nil
@@ -310,7 +301,7 @@ func latencyExperiments(ctx context.Context) (_ []experiment, cleanUp func(), er
 		if m, err = manager.Start(o); err != nil {
 			return nil
 		}
-		cleanUps = append(cleanUps, func() { m.Shutdown(ctx) })
+		ends = append(ends, func() { m.Shutdown(ctx) })
 		var d *manager.Dict[string, int]
 		if d, err = manager.NewDict[string, int](m); err == nil {
 			err = d.Set(ctx, "key", 1)
@@ -325,7 +316,7 @@ func latencyExperiments(ctx context.Context) (_ []experiment, cleanUp func(), er
 	if err != nil {
 		return nil, nil, err
 	}
-	cleanUps = append(cleanUps, func() { p.Terminate(); p.Join(ctx) })
+	ends = append(ends, func() { p.Terminate(); p.Join(ctx) })
 
 	var all []experiment
 	for _, s := range sizes {
@@ -353,17 +344,17 @@ func latencyExperiments(ctx context.Context) (_ []experiment, cleanUp func(), er
 	if _, ok := errors.AsType[missing](err); ok {
 		why := err
 		all = append(all, experiment{"redis", func(context.Context) (figures, error) { return nil, why }})
-		return all, cleanUp, nil
+		return all, ends.run, nil
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	cleanUps = append(cleanUps, stop)
+	ends = append(ends, stop)
 	if err := r.HSet(ctx, "hash", "key", 1).Err(); err != nil {
 		return nil, nil, err
 	}
 	return append(all,
 		calls("redis set", func(i int) error { return r.HSet(ctx, "hash", "key", i).Err() }),
 		calls("redis get", func(int) error { _, err := r.HGet(ctx, "hash", "key").Int(); return err }),
-	), cleanUp, nil
+	), ends.run, nil
 }

@@ -151,17 +151,8 @@ func (w *crew) end() {
 }
 
 func managerExperiments(ctx context.Context) (_ []experiment, _ func(), err error) {
-	var ends []func()
-	end := func() {
-		for i := range ends {
-			ends[len(ends)-1-i]()
-		}
-	}
-	defer func() {
-		if err != nil {
-			end()
-		}
-	}()
+	var ends undoing
+	defer ends.runIf(&err)
 	m, err := manager.Start(manager.Options{})
 	if err != nil {
 		return nil, nil, err
@@ -224,7 +215,7 @@ func managerExperiments(ctx context.Context) (_ []experiment, _ func(), err erro
 		}
 		experiments = inTurn
 	}
-	return append(experiments, python("manager.py")), end, nil
+	return append(experiments, python("manager.py")), ends.run, nil
 }
 
 // keyedExperiments measures one side.

@@ -71,6 +71,22 @@ type line struct{ what, name string }
 // at is the name of the figure of a series' line at x.
 func at(name string, x int) string { return fmt.Sprintf("%s %d", name, x) }
 
+// An undoing is what a group has to undo when it has been measured, or cannot be: the newest first.
+type undoing []func()
+
+func (u *undoing) run() {
+	for _, f := range slices.Backward(*u) {
+		f()
+	}
+}
+
+// runIf is for a group that fails while it is made, with a defer: err is what it returns.
+func (u *undoing) runIf(err *error) {
+	if *err != nil {
+		u.run()
+	}
+}
+
 // measure runs the experiments of a group, round by round. Every other round runs them backwards, so that
 // none always runs after the same one.
 func (g group) measure(ctx context.Context, rounds int) result.Group {
