@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -40,10 +41,10 @@ func (w *tidy) env() []string { return append(os.Environ(), w.mark, "TMPDIR="+w.
 // have a moment to do so.
 func (w *tidy) check(t *testing.T) {
 	t.Helper()
-	// Tests of other packages, which run at the same time, have names of their own for a while.
+	// Tests of other packages, which run at the same time, have names of their own for a while, with their process id in them.
 	var left, names []string
 	for name := range sharedMemoryNames(t) {
-		if !w.before[name] {
+		if !w.before[name] && !w.isOfOthers(name) {
 			names = append(names, name)
 		}
 	}
@@ -68,6 +69,16 @@ func (w *tidy) check(t *testing.T) {
 	for _, e := range entries {
 		t.Errorf("a temporary file is left: %s", e.Name())
 	}
+}
+
+// isOfOthers reports whether there is the process id of a living process in a name that is none of those that are watched.
+func (w *tidy) isOfOthers(name string) bool {
+	for _, pid := range regexp.MustCompile(`[0-9]+`).FindAllString(name, -1) {
+		if env, err := os.ReadFile("/proc/" + pid + "/environ"); err == nil && !bytes.Contains(env, []byte(w.mark+"\x00")) {
+			return true
+		}
+	}
+	return false
 }
 
 func sharedMemoryNames(t *testing.T) map[string]bool {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/go-multiproc/multiproc/pool"
@@ -34,31 +35,51 @@ func futures(ctx context.Context, s *stage) error {
 		}
 	}
 
-	fs, err := submit(2)
+	var before, after bool
+	err = patiently(func(times int) (bool, error) {
+		fs, err := submit(2 * times)
+		if err != nil {
+			return false, err
+		}
+		before = isDone(fs[0])
+		n, err := fs[0].Result(ctx)
+		after = isDone(fs[0]) && n.For == 2*times
+		return !before, err
+	})
 	if err != nil {
 		return err
 	}
-	before := isDone(fs[0])
-	n, err := fs[0].Result(ctx)
-	s.check(!before && isDone(fs[0]) && err == nil && n.For == 2, "done before Result: %v, after: %v", before, isDone(fs[0]))
+	s.check(!before && after, "done before Result: %v, after: %v", before, after)
 
-	if fs, err = submit(4, 1); err != nil {
-		return err
-	}
 	var order []int
-	for f, err := range pool.AsCompleted(ctx, fs) {
+	err = patiently(func(times int) (bool, error) {
+		fs, err := submit(4*times, 1*times)
 		if err != nil {
-			return err
+			return false, err
 		}
-		n, _ := f.Result(ctx)
-		order = append(order, n.For)
-	}
-	s.check(len(order) == 2 && order[0] == 1, "submitted 4 and 1, completed %v", order)
-
-	if fs, err = submit(1, 6); err != nil {
+		order = nil
+		for f, err := range pool.AsCompleted(ctx, fs) {
+			if err != nil {
+				return false, err
+			}
+			n, _ := f.Result(ctx)
+			order = append(order, n.For/times)
+		}
+		return slices.Equal(order, []int{1, 4}), nil
+	})
+	if err != nil {
 		return err
 	}
-	done, pending, err := pool.Wait(ctx, fs, pool.FirstCompleted)
+	s.check(slices.Equal(order, []int{1, 4}), "submitted 4 and 1, completed %v", order)
+
+	var fs, done, pending []*pool.Future[napped]
+	err = patiently(func(times int) (_ bool, err error) {
+		if fs, err = submit(1*times, 6*times); err != nil {
+			return false, err
+		}
+		done, pending, err = pool.Wait(ctx, fs, pool.FirstCompleted)
+		return len(pending) == 1, err
+	})
 	s.check(err == nil && len(done) == 1 && len(pending) == 1, "Wait for the first: %d done, %d pending", len(done), len(pending))
 	done, pending, err = pool.Wait(ctx, fs, pool.AllCompleted)
 	s.check(err == nil && len(done) == 2 && len(pending) == 0, "Wait for all: %d done, %d pending", len(done), len(pending))
