@@ -83,7 +83,7 @@ func createPart(dir string, start uint64, segment int) (*part, error) {
 		return nil, err
 	}
 	p.index = 1
-	if segment == math.MaxInt {
+	if segment == math.MaxInt && mayEmpty(filepath.Dir(dir)) {
 		p.tail = tailOf(w)
 	}
 	return p, nil

@@ -88,10 +88,17 @@ func notByASecondFsync(dir string, faults *syncfault.Faults) error {
 // Later pieces must not say that the disk has what it may not have: after a power cut the reader would take for damage what is just missing at
 // the end.
 func nothingClaimsToBeSynced(dir string, faults *syncfault.Faults) error {
-	tried := make(chan struct{}, 100)
+	tried, goOn := make(chan struct{}), make(chan struct{})
 	j, err := journal.Open(dir, journal.Options{
-		Pause:   time.Millisecond,
-		Compact: func(*journal.Checkpoint) error { tried <- struct{}{}; return errors.New("no room") },
+		Pause: time.Millisecond,
+		Compact: func(*journal.Checkpoint) error {
+			select {
+			case tried <- struct{}{}:
+				<-goOn
+			case <-goOn: // closed: nobody asks any more
+			}
+			return errors.New("no room")
+		},
 	}, func(*journal.Reader, uint64) error { return nil })
 	if err != nil {
 		return err
@@ -127,7 +134,9 @@ func nothingClaimsToBeSynced(dir string, faults *syncfault.Faults) error {
 		if s := j.Stats(); s.Unsynced == 0 {
 			return fmt.Errorf("after %d checkpoints that failed nothing is said to be not synced", i+1)
 		}
+		goOn <- struct{}{}
 	}
+	<-tried // nothing is written while this one waits
 	// A power cut takes away what the disk did not get, and what came after it in that file; what came in later files may be there.
 	at := dir + " after the power cut"
 	if err := os.CopyFS(at, os.DirFS(dir)); err != nil {
@@ -137,6 +146,7 @@ func nothingClaimsToBeSynced(dir string, faults *syncfault.Faults) error {
 	if err := os.Truncate(filepath.Join(at, rel), synced); err != nil {
 		return err
 	}
+	close(goOn)
 	again, found, err := tryOpen(at, journal.Options{})
 	if err != nil {
 		return err
