@@ -50,6 +50,8 @@ func join(t testing.TB, ps ...*process.Process) {
 func objects(t *testing.T, m *manager.Manager, want int) {
 	t.Helper()
 	ctx := testContext(t)
+	// Handles that the test does not use any more close themselves. Then that is to be seen every time, and not once in a hundred.
+	runtime.GC()
 	for {
 		s, err := m.Stats(ctx)
 		if err != nil {
@@ -145,6 +147,7 @@ func TestChildrenShareObjects(t *testing.T) {
 		}
 	}
 	objects(t, m, 4)
+	runtime.KeepAlive(s)
 }
 
 func newShared(t *testing.T, m *manager.Manager, n int) shared {
@@ -355,6 +358,7 @@ func TestLifetimes(t *testing.T) {
 		objects(t, m, 4)
 		p.Kill()
 		objects(t, m, 3)
+		runtime.KeepAlive(s)
 		if st, err := m.Stats(testContext(t)); st.Sessions != 1 || err != nil {
 			t.Errorf("sessions %d, %v", st.Sessions, err)
 		}

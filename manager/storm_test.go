@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 	"time"
 
@@ -128,6 +129,8 @@ func TestKillStorm(t *testing.T) {
 		}
 	}
 	objects(t, m, 3)
+	runtime.KeepAlive(top)
+	runtime.KeepAlive(self)
 	s, err := m.Stats(ctx)
 	if err != nil || s.Sessions != 1 || s.Updating != 0 || s.InTransit != 0 {
 		t.Errorf("left: %+v, %v", s, err)
