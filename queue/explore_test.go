@@ -376,28 +376,6 @@ func TestExploreQueue(t *testing.T) {
 	}
 }
 
-// A faulty scheduler takes some steps otherwise than the code meant them.
-type faulty struct {
-	mem.Scheduler
-	copy func(real mem.Scheduler, dst, src []byte)
-	word func(real mem.Scheduler, op mem.Op, w *mem.Uint64, a, b uint64) uint64
-}
-
-func (f faulty) Copy(dst, src []byte) {
-	if f.copy != nil {
-		f.copy(f.Scheduler, dst, src)
-		return
-	}
-	f.Scheduler.Copy(dst, src)
-}
-
-func (f faulty) Word(op mem.Op, w *mem.Uint64, a, b uint64) uint64 {
-	if f.word != nil {
-		return f.word(f.Scheduler, op, w, a, b)
-	}
-	return f.Scheduler.Word(op, w, a, b)
-}
-
 // Faults that queues in shared memory have had are found.
 func TestExploreFindsFaultsInQueue(t *testing.T) {
 	for _, tt := range []struct {
@@ -405,13 +383,13 @@ func TestExploreFindsFaultsInQueue(t *testing.T) {
 		deaths int
 		held   uint64
 		actors []explore.Actor
-		fault  faulty
+		fault  explore.Fault
 		found  string
 	}{
 		{
 			"head advanced before the copy", 0, 2,
 			[]explore.Actor{producer(two, 3, 1, false), consumer(two, 3, true)},
-			faulty{copy: func(real mem.Scheduler, dst, src []byte) {
+			explore.Fault{Copy: func(real mem.Scheduler, dst, src []byte) {
 				if head := headOf(src); head != nil { // from the ring: a consumer
 					h := ring.Place(real.Word(mem.Load, head, 0, 0))
 					real.Word(mem.Store, head, uint64(h)+4<<32+1, 0)
@@ -422,7 +400,7 @@ func TestExploreFindsFaultsInQueue(t *testing.T) {
 		{
 			"tail advanced before the copy", 0, 0,
 			[]explore.Actor{producer(two, 1, 1, false), consumer(two, 1, true)},
-			faulty{copy: func(real mem.Scheduler, dst, src []byte) {
+			explore.Fault{Copy: func(real mem.Scheduler, dst, src []byte) {
 				if head := headOf(dst); head != nil { // into the ring: a producer
 					tail := wordBeside(head, wordAt(tailOffset)-wordAt(headOffset))
 					v := real.Word(mem.Load, tail, 0, 0)
@@ -434,7 +412,7 @@ func TestExploreFindsFaultsInQueue(t *testing.T) {
 		{
 			"no news of a message", 0, 0,
 			[]explore.Actor{producer(two, 1, 1, false), consumer(two, 1, true)},
-			faulty{word: func(real mem.Scheduler, op mem.Op, w *mem.Uint64, a, b uint64) uint64 {
+			explore.Fault{Word: func(real mem.Scheduler, op mem.Op, w *mem.Uint64, a, b uint64) uint64 {
 				v := real.Word(op, w, a, b)
 				if placeOf(w) == wordAt(ring.NotEmpty) && op == mem.Load {
 					return v &^ 1 // nobody seems to wait
@@ -452,19 +430,7 @@ func TestExploreFindsFaultsInQueue(t *testing.T) {
 				}
 			}
 			m.Deaths, m.Slices = tt.deaths, -1
-			m.Plant = func(real mem.Scheduler) mem.Scheduler {
-				f := tt.fault
-				f.Scheduler = real
-				return f
-			}
-			r, v := explore.Run(m)
-			if v == nil {
-				t.Fatalf("not found in %v", r)
-			}
-			t.Logf("found among %d states: %s", r.States, v.What)
-			if !strings.Contains(v.What, tt.found) {
-				t.Errorf("found something else: %s", v.What)
-			}
+			explore.Find(t, m, tt.fault, tt.found)
 		})
 	}
 }
