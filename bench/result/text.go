@@ -45,7 +45,11 @@ func (r Row) Text() Text {
 		s.Ratio = fmt.Sprintf("%s × %s", Times(1/r.Ratio), than(1/r.Ratio))
 		s.Spread = fmt.Sprintf("%s–%s", Times(1/r.Most), Times(1/r.Least))
 	default:
-		s.Ratio = fmt.Sprintf("%s ×", Times(r.Ratio))
+		ratio := Times(r.Ratio)
+		if r.Verdict == Missed && ratio == Times(r.AtMost) {
+			ratio = fmt.Sprintf("%.4f", r.Ratio) // or it would look as if it held
+		}
+		s.Ratio = ratio + " ×"
 		s.Spread = fmt.Sprintf("%s–%s", Times(r.Least), Times(r.Most))
 	}
 	return s
