@@ -14,6 +14,14 @@ func (r *request) ok() bool {
 	return r.err == nil
 }
 
+// found reads to the end of the request, and then finds what that is about.
+func found[T any](r *request, find func() (T, error)) (v T, err error) {
+	if !r.ok() {
+		return v, r.err // which ends the connection, whatever the operation returns
+	}
+	return find()
+}
+
 // done replies with nothing.
 func (r *request) done() error {
 	p := r.newReply(r.id)

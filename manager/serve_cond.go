@@ -14,10 +14,7 @@ func (r *request) cond() func() (*store.Cond, error) {
 
 func (r *request) condWait(context.Context) error {
 	cond, hold := r.cond(), r.uint()
-	if !r.ok() {
-		return nil
-	}
-	c, err := cond()
+	c, err := found(r, cond)
 	if err != nil {
 		return err
 	}
@@ -38,10 +35,7 @@ func (r *request) condWait(context.Context) error {
 
 func (r *request) condNotify(context.Context) error {
 	cond, n := r.cond(), r.uint()
-	if !r.ok() {
-		return nil
-	}
-	c, err := cond()
+	c, err := found(r, cond)
 	if err != nil {
 		return err
 	}
@@ -50,10 +44,7 @@ func (r *request) condNotify(context.Context) error {
 
 func (r *request) condMutex(context.Context) error {
 	cond := r.cond()
-	if !r.ok() {
-		return nil
-	}
-	c, err := cond()
+	c, err := found(r, cond)
 	if err != nil {
 		return err
 	}

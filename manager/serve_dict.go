@@ -33,10 +33,7 @@ func (r *request) entry() (dict func() (*store.Dict, error), key []byte) {
 
 func (r *request) dictLen(context.Context) error {
 	dict := r.dict()
-	if !r.ok() {
-		return nil
-	}
-	d, err := dict()
+	d, err := found(r, dict)
 	if err != nil {
 		return err
 	}
@@ -45,10 +42,7 @@ func (r *request) dictLen(context.Context) error {
 
 func (r *request) dictGet(context.Context) error {
 	dict, key := r.entry()
-	if !r.ok() {
-		return nil
-	}
-	d, err := dict()
+	d, err := found(r, dict)
 	if err != nil {
 		return err
 	}
@@ -62,10 +56,7 @@ func (r *request) dictGet(context.Context) error {
 func (r *request) dictSet(ctx context.Context) error {
 	dict, key := r.entry()
 	v := r.storedValue()
-	if !r.ok() {
-		return nil
-	}
-	d, err := dict()
+	d, err := found(r, dict)
 	if err != nil {
 		return err
 	}
@@ -77,10 +68,7 @@ func (r *request) dictSet(ctx context.Context) error {
 
 func (r *request) dictDelete(ctx context.Context) error {
 	dict, key := r.dict(), r.bytes()
-	if !r.ok() {
-		return nil
-	}
-	d, err := dict()
+	d, err := found(r, dict)
 	if err != nil {
 		return err
 	}
@@ -93,10 +81,7 @@ func (r *request) dictDelete(ctx context.Context) error {
 
 func (r *request) dictGetMany(context.Context) error {
 	dict, keys := r.dict(), r.keys()
-	if !r.ok() {
-		return nil
-	}
-	d, err := dict()
+	d, err := found(r, dict)
 	if err != nil {
 		return err
 	}
@@ -143,10 +128,7 @@ func (r *request) dictSetMany(ctx context.Context) error {
 			return nil
 		}
 	}
-	if !r.ok() {
-		return nil
-	}
-	d, err := dict()
+	d, err := found(r, dict)
 	if err != nil {
 		return err
 	}
@@ -158,10 +140,7 @@ func (r *request) dictSetMany(ctx context.Context) error {
 
 func (r *request) dictDeleteMany(ctx context.Context) error {
 	dict, keys := r.dict(), r.keys()
-	if !r.ok() {
-		return nil
-	}
-	d, err := dict()
+	d, err := found(r, dict)
 	if err != nil {
 		return err
 	}
@@ -178,10 +157,7 @@ func (r *request) dictKeys(context.Context) error { return r.page(false) }
 
 func (r *request) page(values bool) error {
 	dict, from := r.dict(), store.Cursor(r.uint())
-	if !r.ok() {
-		return nil
-	}
-	d, err := dict()
+	d, err := found(r, dict)
 	if err != nil {
 		return err
 	}
@@ -216,10 +192,7 @@ func (r *request) page(values bool) error {
 
 func (r *request) dictSnapshot(context.Context) error {
 	dict := r.dict()
-	if !r.ok() {
-		return nil
-	}
-	d, err := dict()
+	d, err := found(r, dict)
 	if err != nil {
 		return err
 	}
@@ -228,10 +201,7 @@ func (r *request) dictSnapshot(context.Context) error {
 
 func (r *request) dictLease(ctx context.Context) error {
 	dict, key := r.entry()
-	if !r.ok() {
-		return nil
-	}
-	d, err := dict()
+	d, err := found(r, dict)
 	if err != nil {
 		return err
 	}
@@ -255,10 +225,7 @@ func (r *request) dictCommit(context.Context) error {
 
 func (r *request) dictHas(context.Context) error {
 	dict, key := r.entry()
-	if !r.ok() {
-		return nil
-	}
-	d, err := dict()
+	d, err := found(r, dict)
 	if err != nil {
 		return err
 	}
@@ -269,10 +236,7 @@ func (r *request) dictHas(context.Context) error {
 func (r *request) dictGetOrSet(ctx context.Context) error {
 	dict, key := r.entry()
 	v := r.storedValue()
-	if !r.ok() {
-		return nil
-	}
-	d, err := dict()
+	d, err := found(r, dict)
 	if err != nil {
 		return err
 	}
@@ -302,10 +266,7 @@ func (r *request) edit(ctx context.Context, d *store.Dict, key []byte, f store.E
 func (r *request) dictSwap(ctx context.Context) error {
 	dict, key := r.entry()
 	v := r.storedValue()
-	if !r.ok() {
-		return nil
-	}
-	d, err := dict()
+	d, err := found(r, dict)
 	if err != nil {
 		return err
 	}
@@ -316,10 +277,7 @@ func (r *request) dictSwap(ctx context.Context) error {
 
 func (r *request) dictPop(ctx context.Context) error {
 	dict, key := r.entry()
-	if !r.ok() {
-		return nil
-	}
-	d, err := dict()
+	d, err := found(r, dict)
 	if err != nil {
 		return err
 	}
@@ -330,10 +288,7 @@ func (r *request) dictPop(ctx context.Context) error {
 
 func (r *request) dictPopNewest(ctx context.Context) error {
 	dict := r.dict()
-	if !r.ok() {
-		return nil
-	}
-	d, err := dict()
+	d, err := found(r, dict)
 	if err != nil {
 		return err
 	}
@@ -352,10 +307,7 @@ func (r *request) dictPopNewest(ctx context.Context) error {
 
 func (r *request) dictClear(ctx context.Context) error {
 	dict := r.dict()
-	if !r.ok() {
-		return nil
-	}
-	d, err := dict()
+	d, err := found(r, dict)
 	if err != nil {
 		return err
 	}
@@ -367,10 +319,7 @@ func (r *request) dictClear(ctx context.Context) error {
 
 func (r *request) dictMerge(ctx context.Context) error {
 	dict, other := r.dict(), r.dict()
-	if !r.ok() {
-		return nil
-	}
-	d, err := dict()
+	d, err := found(r, dict)
 	if err != nil {
 		return err
 	}
@@ -396,10 +345,7 @@ func (r *request) span() time.Duration {
 func (r *request) dictSetFor(ctx context.Context) error {
 	dict, key := r.entry()
 	v, ttl := r.storedValue(), r.span()
-	if !r.ok() {
-		return nil
-	}
-	d, err := dict()
+	d, err := found(r, dict)
 	if err != nil {
 		return err
 	}
@@ -412,10 +358,7 @@ func (r *request) dictSetFor(ctx context.Context) error {
 func (r *request) dictExpire(ctx context.Context) error {
 	dict, key := r.entry()
 	ttl := r.span()
-	if !r.ok() {
-		return nil
-	}
-	d, err := dict()
+	d, err := found(r, dict)
 	if err != nil {
 		return err
 	}
@@ -428,10 +371,7 @@ func (r *request) dictExpire(ctx context.Context) error {
 
 func (r *request) dictTTL(context.Context) error {
 	dict, key := r.entry()
-	if !r.ok() {
-		return nil
-	}
-	d, err := dict()
+	d, err := found(r, dict)
 	if err != nil {
 		return err
 	}

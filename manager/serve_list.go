@@ -30,10 +30,7 @@ func mayDelay(ctx context.Context, n int) error {
 
 func (r *request) listLen(context.Context) error {
 	list := r.list()
-	if !r.ok() {
-		return nil
-	}
-	l, err := list()
+	l, err := found(r, list)
 	if err != nil {
 		return err
 	}
@@ -50,10 +47,7 @@ func (r *request) listPop(context.Context) error {
 
 func (r *request) listOne(do func(*store.List, *store.Session, int64) (store.Value, error)) error {
 	list, i := r.list(), r.int()
-	if !r.ok() {
-		return nil
-	}
-	l, err := list()
+	l, err := found(r, list)
 	if err != nil {
 		return err
 	}
@@ -74,10 +68,7 @@ func (r *request) listInsert(context.Context) error {
 
 func (r *request) listPut(do func(*store.List, *store.Session, int64, store.Value) error) error {
 	list, i, v := r.list(), r.int(), r.storedValue()
-	if !r.ok() {
-		return nil
-	}
-	l, err := list()
+	l, err := found(r, list)
 	if err != nil {
 		return err
 	}
@@ -89,10 +80,7 @@ func (r *request) listPut(do func(*store.List, *store.Session, int64, store.Valu
 
 func (r *request) listAppend(context.Context) error {
 	list, values := r.list(), r.storedValues(1)
-	if !r.ok() {
-		return nil
-	}
-	l, err := list()
+	l, err := found(r, list)
 	if err != nil {
 		return err
 	}
@@ -104,10 +92,7 @@ func (r *request) listAppend(context.Context) error {
 
 func (r *request) listSnapshot(context.Context) error {
 	list := r.list()
-	if !r.ok() {
-		return nil
-	}
-	l, err := list()
+	l, err := found(r, list)
 	if err != nil {
 		return err
 	}
@@ -125,10 +110,7 @@ func (r *request) storedValues(behind int) []store.Value {
 
 func (r *request) listSlice(context.Context) error {
 	list, i, j := r.list(), r.int(), r.int()
-	if !r.ok() {
-		return nil
-	}
-	l, err := list()
+	l, err := found(r, list)
 	if err != nil {
 		return err
 	}
@@ -137,10 +119,7 @@ func (r *request) listSlice(context.Context) error {
 
 func (r *request) listSplice(context.Context) error {
 	list, i, j, values := r.list(), r.int(), r.int(), r.storedValues(3)
-	if !r.ok() {
-		return nil
-	}
-	l, err := list()
+	l, err := found(r, list)
 	if err != nil {
 		return err
 	}
@@ -154,10 +133,7 @@ func (r *request) listSplice(context.Context) error {
 func (r *request) listFind(ctx context.Context) error {
 	list, i, j := r.list(), r.int(), r.int()
 	match := r.match()
-	if !r.ok() {
-		return nil
-	}
-	l, err := list()
+	l, err := found(r, list)
 	if err != nil {
 		return err
 	}
@@ -183,10 +159,7 @@ func (r *request) match() func() *document.Matcher {
 
 func (r *request) listCount(ctx context.Context) error {
 	list, match := r.list(), r.match()
-	if !r.ok() {
-		return nil
-	}
-	l, err := list()
+	l, err := found(r, list)
 	if err != nil {
 		return err
 	}
@@ -198,10 +171,7 @@ func (r *request) listCount(ctx context.Context) error {
 
 func (r *request) listRemove(ctx context.Context) error {
 	list, match := r.list(), r.match()
-	if !r.ok() {
-		return nil
-	}
-	l, err := list()
+	l, err := found(r, list)
 	if err != nil {
 		return err
 	}
@@ -217,10 +187,7 @@ func (r *request) listRemove(ctx context.Context) error {
 
 func (r *request) listClear(context.Context) error {
 	list := r.list()
-	if !r.ok() {
-		return nil
-	}
-	l, err := list()
+	l, err := found(r, list)
 	if err != nil {
 		return err
 	}
@@ -232,10 +199,7 @@ func (r *request) listClear(context.Context) error {
 
 func (r *request) listReverse(ctx context.Context) error {
 	list := r.list()
-	if !r.ok() {
-		return nil
-	}
-	l, err := list()
+	l, err := found(r, list)
 	if err != nil {
 		return err
 	}
@@ -248,10 +212,7 @@ func (r *request) listReverse(ctx context.Context) error {
 
 func (r *request) listSort(ctx context.Context) error {
 	list, descending := r.list(), r.bool()
-	if !r.ok() {
-		return nil
-	}
-	l, err := list()
+	l, err := found(r, list)
 	if err != nil {
 		return err
 	}
@@ -277,10 +238,7 @@ func (r *request) listSort(ctx context.Context) error {
 
 func (r *request) listExtend(context.Context) error {
 	list, other := r.list(), r.list()
-	if !r.ok() {
-		return nil
-	}
-	l, err := list()
+	l, err := found(r, list)
 	if err != nil {
 		return err
 	}
@@ -296,10 +254,7 @@ func (r *request) listExtend(context.Context) error {
 
 func (r *request) listVersion(context.Context) error {
 	list := r.list()
-	if !r.ok() {
-		return nil
-	}
-	l, err := list()
+	l, err := found(r, list)
 	if err != nil {
 		return err
 	}
@@ -308,10 +263,7 @@ func (r *request) listVersion(context.Context) error {
 
 func (r *request) listReplace(context.Context) error {
 	list, version, values := r.list(), r.uint(), r.storedValues(2)
-	if !r.ok() {
-		return nil
-	}
-	l, err := list()
+	l, err := found(r, list)
 	if err != nil {
 		return err
 	}
@@ -324,10 +276,7 @@ func (r *request) listReplace(context.Context) error {
 
 func (r *request) arrayFill(context.Context) error {
 	list, v := r.list(), r.storedValue()
-	if !r.ok() {
-		return nil
-	}
-	l, err := list()
+	l, err := found(r, list)
 	if err != nil {
 		return err
 	}

@@ -21,10 +21,7 @@ func locked(p *replier, w *store.Wait) {
 
 func (r *request) mutexLock(context.Context) error {
 	mutex, mode := r.mutex(), r.uint()
-	if !r.ok() {
-		return nil
-	}
-	m, err := mutex()
+	m, err := found(r, mutex)
 	if err != nil {
 		return err
 	}
@@ -36,10 +33,7 @@ func (r *request) mutexLock(context.Context) error {
 
 func (r *request) mutexTryLock(context.Context) error {
 	mutex := r.mutex()
-	if !r.ok() {
-		return nil
-	}
-	m, err := mutex()
+	m, err := found(r, mutex)
 	if err != nil {
 		return err
 	}
@@ -88,10 +82,7 @@ func (r *request) mutexForce(context.Context) error {
 
 func (r *request) mutexState(context.Context) error {
 	mutex := r.mutex()
-	if !r.ok() {
-		return nil
-	}
-	m, err := mutex()
+	m, err := found(r, mutex)
 	if err != nil {
 		return err
 	}

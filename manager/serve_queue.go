@@ -15,10 +15,7 @@ func (r *request) queue() func() (*store.Queue, error) {
 // onQueue does what has an object as its only argument, and a number as its result.
 func (r *request) onQueue(do func(q *store.Queue) (uint64, error)) error {
 	queue := r.queue()
-	if !r.ok() {
-		return nil
-	}
-	q, err := queue()
+	q, err := found(r, queue)
 	if err != nil {
 		return err
 	}
@@ -62,10 +59,7 @@ func (r *request) queueShutdown(context.Context) error {
 
 func (r *request) queuePut(context.Context) error {
 	queue, v := r.queue(), r.storedValue()
-	if !r.ok() {
-		return nil
-	}
-	q, err := queue()
+	q, err := found(r, queue)
 	if err != nil {
 		return err
 	}
@@ -81,10 +75,7 @@ func (r *request) queuePutMany(context.Context) error {
 			return nil
 		}
 	}
-	if !r.ok() {
-		return nil
-	}
-	q, err := queue()
+	q, err := found(r, queue)
 	if err != nil {
 		return err
 	}
@@ -108,10 +99,7 @@ const mostTaken = 16 << 10
 
 func (r *request) queueGet(context.Context) error {
 	queue, n := r.queue(), r.uint()
-	if !r.ok() {
-		return nil
-	}
-	q, err := queue()
+	q, err := found(r, queue)
 	if err != nil {
 		return err
 	}
@@ -122,10 +110,7 @@ func howMany(n uint64) int { return int(min(max(n, 1), mostTaken)) }
 
 func (r *request) queueTryGet(context.Context) error {
 	queue, n := r.queue(), r.uint()
-	if !r.ok() {
-		return nil
-	}
-	q, err := queue()
+	q, err := found(r, queue)
 	if err != nil {
 		return err
 	}
@@ -145,10 +130,7 @@ func leasedOne(p *replier, w *store.Wait) {
 
 func (r *request) queueLease(context.Context) error {
 	queue := r.queue()
-	if !r.ok() {
-		return nil
-	}
-	q, err := queue()
+	q, err := found(r, queue)
 	if err != nil {
 		return err
 	}
@@ -157,10 +139,7 @@ func (r *request) queueLease(context.Context) error {
 
 func (r *request) queueTryLease(context.Context) error {
 	queue := r.queue()
-	if !r.ok() {
-		return nil
-	}
-	q, err := queue()
+	q, err := found(r, queue)
 	if err != nil {
 		return err
 	}
@@ -201,10 +180,7 @@ func (r *request) endLease(end func(*store.Queue, *store.Session, uint64) error)
 
 func (r *request) queueJoin(context.Context) error {
 	queue := r.queue()
-	if !r.ok() {
-		return nil
-	}
-	q, err := queue()
+	q, err := found(r, queue)
 	if err != nil {
 		return err
 	}

@@ -14,10 +14,7 @@ func (r *request) semaphore() func() (*store.Semaphore, error) {
 
 func (r *request) semaphoreAcquire(context.Context) error {
 	semaphore := r.semaphore()
-	if !r.ok() {
-		return nil
-	}
-	m, err := semaphore()
+	m, err := found(r, semaphore)
 	if err != nil {
 		return err
 	}
@@ -29,10 +26,7 @@ func (r *request) semaphoreAcquire(context.Context) error {
 
 func (r *request) semaphoreTryAcquire(context.Context) error {
 	semaphore := r.semaphore()
-	if !r.ok() {
-		return nil
-	}
-	m, err := semaphore()
+	m, err := found(r, semaphore)
 	if err != nil {
 		return err
 	}
@@ -66,10 +60,7 @@ func (r *request) semaphoreRelease(context.Context) error {
 
 func (r *request) semaphoreValue(context.Context) error {
 	semaphore := r.semaphore()
-	if !r.ok() {
-		return nil
-	}
-	m, err := semaphore()
+	m, err := found(r, semaphore)
 	if err != nil {
 		return err
 	}

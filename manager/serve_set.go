@@ -13,10 +13,7 @@ func (r *request) set() func() (*store.Set, error) {
 
 func (r *request) setLen(context.Context) error {
 	set := r.set()
-	if !r.ok() {
-		return nil
-	}
-	s, err := set()
+	s, err := found(r, set)
 	if err != nil {
 		return err
 	}
@@ -29,10 +26,7 @@ func (r *request) setRemove(context.Context) error { return r.setChange((*store.
 
 func (r *request) setChange(do func(*store.Set, [][]byte) int) error {
 	set, keys := r.set(), r.keys()
-	if !r.ok() {
-		return nil
-	}
-	s, err := set()
+	s, err := found(r, set)
 	if err != nil {
 		return err
 	}
@@ -41,10 +35,7 @@ func (r *request) setChange(do func(*store.Set, [][]byte) int) error {
 
 func (r *request) setContains(context.Context) error {
 	set, keys := r.set(), r.keys()
-	if !r.ok() {
-		return nil
-	}
-	s, err := set()
+	s, err := found(r, set)
 	if err != nil {
 		return err
 	}
@@ -58,10 +49,7 @@ func (r *request) setContains(context.Context) error {
 
 func (r *request) setPopNewest(context.Context) error {
 	set := r.set()
-	if !r.ok() {
-		return nil
-	}
-	s, err := set()
+	s, err := found(r, set)
 	if err != nil {
 		return err
 	}
@@ -78,10 +66,7 @@ func (r *request) setPopNewest(context.Context) error {
 
 func (r *request) setClear(context.Context) error {
 	set := r.set()
-	if !r.ok() {
-		return nil
-	}
-	s, err := set()
+	s, err := found(r, set)
 	if err != nil {
 		return err
 	}
@@ -91,10 +76,7 @@ func (r *request) setClear(context.Context) error {
 
 func (r *request) setPage(context.Context) error {
 	set, from := r.set(), store.Cursor(r.uint())
-	if !r.ok() {
-		return nil
-	}
-	s, err := set()
+	s, err := found(r, set)
 	if err != nil {
 		return err
 	}
@@ -117,10 +99,7 @@ func (r *request) setPage(context.Context) error {
 
 func (r *request) setSnapshot(context.Context) error {
 	set := r.set()
-	if !r.ok() {
-		return nil
-	}
-	s, err := set()
+	s, err := found(r, set)
 	if err != nil {
 		return err
 	}
@@ -167,10 +146,7 @@ func (r *request) setCombine(context.Context) error {
 
 func (r *request) setCombined(context.Context) error {
 	set, a, others := r.combination()
-	if !r.ok() {
-		return nil
-	}
-	sets, err := others()
+	sets, err := found(r, others)
 	if err != nil {
 		return err
 	}
@@ -183,10 +159,7 @@ func (r *request) setCombined(context.Context) error {
 
 func (r *request) setRelates(context.Context) error {
 	set, relation, other := r.set(), store.Relation(r.uint()), r.set()
-	if !r.ok() {
-		return nil
-	}
-	s, err := set()
+	s, err := found(r, set)
 	if err != nil {
 		return err
 	}
