@@ -92,7 +92,7 @@ type Pool struct {
 	failed    error // all tasks have it
 	room      room
 	vacant    []vacancy // places of workers that are gone, and that nobody has taken yet
-	deaths    int       // of workers, in a row, that were not ready before
+	deaths    int       // of workers, in a row, that were not ready before; 0 again when a task ends
 	names     int
 	estimates map[*entry]time.Duration // of one element
 	stealing  *time.Timer

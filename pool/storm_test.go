@@ -15,6 +15,8 @@ import (
 
 	"github.com/go-multiproc/multiproc/array"
 	"github.com/go-multiproc/multiproc/pool"
+	"github.com/go-multiproc/multiproc/process"
+	"github.com/go-multiproc/multiproc/value"
 )
 
 type counted struct {
@@ -111,6 +113,36 @@ func storm(t *testing.T, retries int) {
 	}
 	if v, err := square.With(pool.TaskOptions{Retries: 5}).Apply(within(t), p, 3); v != 9 || err != nil {
 		t.Errorf("afterwards: %d %v", v, err)
+	}
+}
+
+var onlyTheFirst = process.Register(func(ctx context.Context, started *value.Value[int64]) error {
+	if value.Add(started, 1) > 1 {
+		syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	}
+	return nil
+})
+
+// A pool whose workers are killed while they start, many in a row, goes on with the one that works.
+func TestOneWorkerIsEnough(t *testing.T) {
+	started, err := value.New[int64](0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer started.Close()
+	p := newPool(t, pool.Options{Workers: 2, Initializer: pool.Init(onlyTheFirst, started)})
+	for p.Stats().Started < 30 {
+		var fs [4]*pool.Future[int]
+		for i := range fs {
+			if fs[i], err = number.Submit(within(t), p, i); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, f := range fs {
+			if v, err := f.Result(within(t)); v != i || err != nil {
+				t.Fatalf("after %d starts: %d, %v", p.Stats().Started, v, err)
+			}
+		}
 	}
 }
 

@@ -93,7 +93,7 @@ type finish struct {
 	failed  bool
 }
 
-// maxDeaths is how many workers in a row may be killed before they are ready.
+// maxDeaths is how many workers in a row may be killed before they are ready, if meanwhile none ends a task.
 const maxDeaths = 10
 
 // newWorkerLocked enters a worker in the pool. It is to be started without the lock.
@@ -606,6 +606,7 @@ func (w *worker) resultLocked(h *resultHeader) *job {
 	w.takeLocked(h.slot)
 	j.place = over
 	p := w.pool
+	p.deaths = 0 // workers do work here
 	w.progress = p.clock
 	w.stalled = false
 	took := time.Duration(max(h.took, 0))
