@@ -347,14 +347,20 @@ func (c *cell) idle() {
 		c.after()
 		return
 	}
+	c.hurt(pid, kind)
+	c.some()
+	c.after()
+}
+
+// hurt waits until a bomb has gone off in a worker.
+func (c *cell) hurt(pid int, kind string) {
+	c.Helper()
 	for state := ""; state != "gone" && (kind != "stop" || state != "T"); state = processState(pid) {
 		if c.ctx.Err() != nil {
 			c.Fatalf("worker %d is %q", pid, state)
 		}
 		time.Sleep(time.Millisecond)
 	}
-	c.some()
-	c.after()
 }
 
 // processState is a process's state as /proc says it, "gone" if there is none or it is a zombie.
@@ -388,14 +394,21 @@ func (c *cell) recycling() {
 		last = append(last, f)
 	}
 	c.change()
+	var pids []int
 	for _, f := range last {
-		_, err := f.Result(c.ctx)
+		pid, err := f.Result(c.ctx)
 		var dead *pool.WorkerDiedError
-		if err != nil && !errors.As(err, &dead) && !errors.Is(err, pool.ErrClosed) {
+		switch {
+		case err == nil:
+			pids = append(pids, pid)
+		case !errors.As(err, &dead) && !errors.Is(err, pool.ErrClosed):
 			c.Errorf("error %v", err)
 		}
 	}
 	if c.state != "closing" && c.state != "terminating" {
+		for _, pid := range pids { // with a bomb that is late, it may have room for a task after all
+			c.hurt(pid, kind)
+		}
 		c.some()
 	}
 	c.after()
