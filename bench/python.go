@@ -38,16 +38,19 @@ func python(script string, args ...string) experiment {
 		if err != nil {
 			return nil, missing("python3 is not installed")
 		}
-		cmd := exec.CommandContext(ctx, interpreter, append([]string{script}, args...)...)
-		cmd.Stderr = os.Stderr
-		out, err := cmd.Output()
-		if err != nil {
-			return nil, err
-		}
-		var found figures
-		if err := json.Unmarshal(bytes.TrimSpace(out), &found); err != nil {
-			return nil, fmt.Errorf("the script printed %.100q: %w", out, err)
-		}
-		return found, nil
+		return printed(exec.CommandContext(ctx, interpreter, append([]string{script}, args...)...))
 	}}
+}
+
+// printed runs a program that prints one line of JSON: an object of figures.
+func printed(cmd *exec.Cmd) (found figures, err error) {
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(bytes.TrimSpace(out), &found); err != nil {
+		return nil, fmt.Errorf("%s printed %.100q: %w", cmd, out, err)
+	}
+	return found, nil
 }

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -53,15 +51,9 @@ func buildStarter(ctx context.Context, name string, settings ...string) (string,
 // starter makes an experiment of one of the starter's measurements.
 func starter(program, measurement string, n int, suffix string) experiment {
 	return experiment{"starter " + measurement + suffix, func(ctx context.Context) (figures, error) {
-		cmd := exec.CommandContext(ctx, program, measurement, strconv.Itoa(n))
-		cmd.Stderr = os.Stderr
-		out, err := cmd.Output()
+		found, err := printed(exec.CommandContext(ctx, program, measurement, strconv.Itoa(n)))
 		if err != nil {
 			return nil, err
-		}
-		var found figures
-		if err := json.Unmarshal(bytes.TrimSpace(out), &found); err != nil {
-			return nil, fmt.Errorf("the program printed %.100q: %w", out, err)
 		}
 		named := make(figures, len(found))
 		for name, v := range found {

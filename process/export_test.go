@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// ClosingTime is how long who cannot tell waits for the maker of its socket to end.
+const ClosingTime = closingTime
+
 // ReadyPIDs are the children that wait for a job.
 func ReadyPIDs() (pids []int) {
 	warm.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-multiproc/multiproc/process"
 )
@@ -71,12 +72,24 @@ var startByHand = process.Register(func(ctx context.Context, env []string) error
 			env = append(env, kv)
 		}
 	}
-	cmd = exec.CommandContext(ctx, "/proc/self/exe")
-	cmd.Env = append(env, mainMarker+"=whoami")
-	cmd.ExtraFiles = []*os.File{os.NewFile(3, "control")}
-	out, err = cmd.CombinedOutput()
-	if err != nil || string(out) != "MainProcess false\n" {
-		return fmt.Errorf("with the socket: %v: %s", err, out)
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	socket := os.NewFile(3, "control")
+	for _, words := range [][]string{{exe}, {"/bin/sh", "-c", exe + "; exit $?"}} {
+		began := time.Now()
+		cmd = exec.CommandContext(ctx, words[0], words[1:]...)
+		cmd.Env = append(env, mainMarker+"=whoami")
+		cmd.ExtraFiles = []*os.File{socket}
+		out, err = cmd.CombinedOutput()
+		if err != nil || string(out) != "MainProcess false\n" {
+			return fmt.Errorf("%q with the socket: %v: %s", words, err, out)
+		}
+		// It need not wait to see whether the maker of that socket is just being killed.
+		if took := time.Since(began); took > process.ClosingTime*3/4 {
+			return fmt.Errorf("%q with the socket took %v", words, took)
+		}
 	}
 	return nil
 })

@@ -12,7 +12,7 @@ import (
 // call it.
 func (s *Segment) HandOver(e *handover.Encoder) error {
 	if s.h == nil {
-		return fmt.Errorf("shm: a Segment that was not made by New, Create, Open or OpenRaw: %w", fs.ErrInvalid)
+		return fmt.Errorf("shm: a Segment that was not made by New, Create, Open, OpenOrCreate or OpenRaw: %w", fs.ErrInvalid)
 	}
 	return s.h.HandOver(e)
 }

@@ -153,7 +153,7 @@ func (s *Segment) Bytes() []byte {
 // use is the handle, of a Segment that was made.
 func (s *Segment) use() *seg.Handle {
 	if s.h == nil {
-		panic("shm: use of a Segment that was not made by New, Create, Open or OpenRaw")
+		panic("shm: use of a Segment that was not made by New, Create, Open, OpenOrCreate or OpenRaw")
 	}
 	return s.h
 }

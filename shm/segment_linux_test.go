@@ -511,7 +511,7 @@ func TestZeroSegment(t *testing.T) {
 		"placing": func() { psync.MutexAt(&s, 0) },
 	} {
 		t.Run(what, func(t *testing.T) {
-			verify.Panics(t, "shm: use of a Segment that was not made by New, Create, Open or OpenRaw", f)
+			verify.Panics(t, "shm: use of a Segment that was not made by New, Create, Open, OpenOrCreate or OpenRaw", f)
 		})
 	}
 	if _, err := handover.Marshal(&s, "it"); !errors.Is(err, fs.ErrInvalid) {
