@@ -88,6 +88,9 @@ func diedRunning(task string, exit *process.ExitError, reason error) *WorkerDied
 
 // An InitError says that the initialiser of a pool failed, or that its workers cannot start. It fails the pool, once: no further workers are
 // started, and all tasks have this error.
+//
+// One worker is enough that ends by itself before it is ready. One that is killed is replaced; ten such in a row, while no other worker ends a task, are
+// too many.
 type InitError struct {
 	Err string // what the initialiser returned, or how the worker died
 
