@@ -78,17 +78,22 @@ var startByHand = process.Register(func(ctx context.Context, env []string) error
 	}
 	socket := os.NewFile(3, "control")
 	for _, words := range [][]string{{exe}, {"/bin/sh", "-c", exe + "; exit $?"}} {
-		began := time.Now()
-		cmd = exec.CommandContext(ctx, words[0], words[1:]...)
-		cmd.Env = append(env, mainMarker+"=whoami")
-		cmd.ExtraFiles = []*os.File{socket}
-		out, err = cmd.CombinedOutput()
-		if err != nil || string(out) != "MainProcess false\n" {
-			return fmt.Errorf("%q with the socket: %v: %s", words, err, out)
+		// It need not wait to see whether the maker of that socket is just being killed. A busy machine may take as long for
+		// any one of them, so the quickest counts.
+		quickest := process.ClosingTime
+		for try := 0; try < 5 && quickest > process.ClosingTime*3/4; try++ {
+			began := time.Now()
+			cmd = exec.CommandContext(ctx, words[0], words[1:]...)
+			cmd.Env = append(env, mainMarker+"=whoami")
+			cmd.ExtraFiles = []*os.File{socket}
+			out, err = cmd.CombinedOutput()
+			if err != nil || string(out) != "MainProcess false\n" {
+				return fmt.Errorf("%q with the socket: %v: %s", words, err, out)
+			}
+			quickest = min(quickest, time.Since(began))
 		}
-		// It need not wait to see whether the maker of that socket is just being killed.
-		if took := time.Since(began); took > process.ClosingTime*3/4 {
-			return fmt.Errorf("%q with the socket took %v", words, took)
+		if quickest > process.ClosingTime*3/4 {
+			return fmt.Errorf("%q with the socket took %v and more", words, quickest)
 		}
 	}
 	return nil

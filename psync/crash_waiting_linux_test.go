@@ -117,7 +117,7 @@ func TestCrashPointsOfWaiting(t *testing.T) {
 	}{
 		{"barrier", append(labelsIn(t, "../internal/barrier/*.go"), count...), []tragedy{
 			{"party", barrierParty}, {"aborter", barrierChanger("abort")}, {"resetter", barrierChanger("reset")},
-			{"quitter", barrierQuitter}, {"mourner", barrierMourner},
+			{"quitter", barrierQuitter}, {"mourner", barrierMourner}, {"last one", barrierLast},
 		}},
 		{"cond", append(labelsIn(t, "../internal/cond/*.go"), count...), []tragedy{
 			{"waiter", condWaiter}, {"signaller", condTeller("signal")}, {"broadcaster", condTeller("broadcast")},
@@ -252,6 +252,34 @@ func barrierMourner(t *testing.T, bin, label string, pass int) (time.Duration, b
 	needed := time.Since(died)
 	broken(t, err, becauseLost)
 	return needed, hit
+}
+
+// barrierLast dies when it has come as the last: the round is complete then, whoever says so. Among parties that follow on
+// each other it may happen that one of them is never the last, where they share a CPU.
+func barrierLast(t *testing.T, bin, label string, pass int) (time.Duration, bool) {
+	if label != "barrier.arrived" && label != "barrier.completed" || pass > 1 {
+		return 0, false
+	}
+	b := newBarrier(t, 2)
+	v := newMortal(t, bin, label, pass, gifts{Barrier: b})
+	type end struct {
+		err error
+		at  time.Time
+	}
+	passed := make(chan end, 1)
+	ctx := soon(t)
+	go func() {
+		_, err := b.Wait(ctx)
+		passed <- end{err, time.Now()}
+	}()
+	waiting(t, b, 1)
+	v.act("barrier wait")
+	hit, died := v.gone()
+	e := <-passed
+	if e.err != nil || b.Broken() {
+		t.Errorf("Wait in a round to which all have come: %v; broken: %v", e.err, b.Broken())
+	}
+	return e.at.Sub(died), hit
 }
 
 // atOpening is what a process passes before it can act.

@@ -151,10 +151,16 @@ var roles = map[string]func(ctx context.Context, s *scene) error{
 func getRole(ctx context.Context, s *scene) error {
 	for {
 		s.note(doing, getting)
-		b, err := s.Q.Get(ctx)
+		short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+		b, err := s.Q.Get(short)
+		cancel()
 		if errors.Is(err, context.DeadlineExceeded) {
-			s.Log.Store(doing, 0)
-			return nil // no more; some have gone to the dead letters, perhaps
+			// On a busy machine the time may be over before Get has looked.
+			var ok bool
+			if b, ok, err = s.Q.TryGet(); err == nil && !ok {
+				s.Log.Store(doing, 0)
+				return nil // no more; some have gone to the dead letters, perhaps
+			}
 		}
 		if err != nil {
 			return err
@@ -226,7 +232,7 @@ func leaseRole(ctx context.Context, s *scene) error {
 func victim(args []string) int {
 	s := taken[*scene](args)
 	fmt.Println("begun")
-	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := roles[args[2]](ctx, s); err != nil {
 		fmt.Println(err)
