@@ -16,7 +16,7 @@ import (
 )
 
 // stuck is how long nothing at all may happen.
-const stuck = 20 * time.Second
+const stuck = 60 * time.Second
 
 // An act is processes that work on something together. Each has a slot, in which it
 // is replaced when it was killed, and counts what it has done.
@@ -69,7 +69,8 @@ func storm(t *testing.T, a *act) {
 		}
 		running[n], lives[n] = p, lives[n]+1
 	}
-	for n := range a.slots {
+	all := others(len(a.slots), -1)
+	for _, n := range all {
 		start(n)
 	}
 	defer func() {
@@ -79,9 +80,15 @@ func storm(t *testing.T, a *act) {
 		}
 	}()
 
-	var recoveries []time.Duration
+	var recoveries, calms []time.Duration
 	stops := 0
 	for i := range kills {
+		// How long a step takes while nobody dies, or a start, says how busy the machine is.
+		if !a.needed {
+			calms = append(calms, a.progress(t, all, time.Now()))
+		} else if i%4 == 0 {
+			calms = append(calms, startOne(t))
+		}
 		// It may not even have begun, or be in the middle of anything.
 		time.Sleep(time.Duration(random.Int64N(int64(10 * time.Millisecond))))
 		n := random.IntN(len(running))
@@ -121,10 +128,6 @@ func storm(t *testing.T, a *act) {
 			recoveries = append(recoveries, a.progress(t, partners, at))
 		}
 	}
-	all := make([]int, len(running))
-	for n := range all {
-		all[n] = n
-	}
 	for _, n := range all { // everybody still gets on
 		a.progress(t, []int{n}, time.Now())
 	}
@@ -146,16 +149,34 @@ func storm(t *testing.T, a *act) {
 		t.Error(err)
 	}
 	slices.Sort(recoveries)
+	slices.Sort(calms)
 	if len(recoveries) > 0 {
-		t.Logf("%s: %d kills, %d stops, %d steps; after a kill the others went on within %v (median), %v (nine in ten), %v (worst)",
-			a.name, kills, stops, work, recoveries[len(recoveries)/2], recoveries[len(recoveries)*9/10], recoveries[len(recoveries)-1])
-		// What the design promises is one slice, 25 ms. A loaded machine may keep single processes
-		// from running for longer.
-		if median := recoveries[len(recoveries)/2]; median > 25*time.Millisecond {
-			t.Errorf("%s: the others went on after %v in the median", a.name, median)
+		median, calm := recoveries[len(recoveries)/2], calms[len(calms)/2]
+		t.Logf("%s: %d kills, %d stops, %d steps; after a kill the others went on within %v (median), %v (nine in ten), %v (worst); while nobody died it took %v (median)",
+			a.name, kills, stops, work, median, recoveries[len(recoveries)*9/10], recoveries[len(recoveries)-1], calm)
+		// What the design promises is one slice, 25 ms. What a loaded machine keeps processes waiting for comes on top: for each
+		// of the steps from the kill to the first sign.
+		if most := 25*time.Millisecond + 4*calm; median > most {
+			t.Errorf("%s: the others went on after %v in the median, want %v", a.name, median, most)
 		}
 	}
 	t.Cleanup(func() { before.compare(t) }) // after the act's own objects were closed
+}
+
+var nothing = process.Register(func(context.Context, struct{}) error { return nil })
+
+// startOne returns how long it takes to start a process and to see its end.
+func startOne(t *testing.T) time.Duration {
+	t.Helper()
+	began := time.Now()
+	p := process.New(nothing, struct{}{})
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := join(t, p); err != nil {
+		t.Fatal(err)
+	}
+	return time.Since(began)
 }
 
 func others(n, but int) (all []int) {
