@@ -248,20 +248,21 @@ func (q quiescer) Quiesce() (resume func([]byte)) { return func([]byte) {} }
 
 func (q quiescer) Offset() int { return q.consumers.Offset() }
 
-// lockFor takes one of the locks for a method that must not block. A holder is through
-// in a moment, unless it was stopped by a signal: then there is nothing to be had now.
-func (q *core) lockFor(l *sideLock, d time.Duration) (bool, error) {
-	ok, err := l.TryLock(lock.Scoped)
-	if ok || err != nil {
-		return ok, explain(err)
+// moment is how long those wait for a lock who can do without, or who keep others waiting meanwhile.
+const moment = 5 * time.Millisecond
+
+// lockFor takes one of the locks, if it can be had within d. Else the error is ErrBusy.
+func (q *core) lockFor(l *sideLock, d time.Duration) error {
+	if ok, err := l.TryLock(lock.Scoped); ok || err != nil {
+		return explain(err)
 	}
-	ctx, cancel := timeout(d)
+	ctx, cancel := mem.WithTimeout(d)
 	defer cancel()
-	err = l.Lock(ctx, lock.Scoped)
-	if errors.Is(err, ctx.Err()) && err != nil {
-		return false, nil
+	err := l.Lock(ctx, lock.Scoped)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return ErrBusy
 	}
-	return err == nil, explain(err)
+	return explain(err)
 }
 
 // begin is an error if there is nothing to begin with: ctx has ended, or the handle is

@@ -10,7 +10,9 @@
 // message at most once: it is lost if the process dies before it has dealt with it. Lease
 // takes it at least once: it is delivered again if the process dies before Ack. When Put
 // has returned, the message is in shared memory, and needs nobody's thread to get there;
-// so a process may exit at any time, and waits for nothing.
+// so a process may exit at any time, and waits for nothing. One that is stopped keeps what it
+// has: if it was in the middle of a Put or Get, the others wait until it goes on or is killed,
+// and methods that do not wait return ErrBusy.
 //
 // Shutdown ends a Queue for everybody: getters get what is left, and then ErrClosed. Close
 // ends this process's hold and leaves the messages where they are. A Queue that becomes

@@ -29,6 +29,15 @@ var (
 
 	// ErrLeaseEnded is returned by Ack and Nack of a lease that has ended already.
 	ErrLeaseEnded = errors.New("queue: the lease has ended already")
+
+	// ErrBusy is returned by TryPut, TryGet and TryLease when another process has been in the
+	// middle of using the Queue for a second, and does not go on: it was stopped there, by a signal
+	// or a debugger, or frozen. It may be about to take the last message, or to fill the last
+	// room, so that neither yes nor no would be true. It keeps what it is about until it goes on,
+	// or is killed: then the next call works. shm.Inspect tells which process it is, of a Queue that has a
+	// name. Methods with a ctx wait as long as that allows. It is also what Nack returns when there
+	// is no getting at the dead letters.
+	ErrBusy = errors.New("queue: another process has been in the middle of using it for a second and does not go on: is it stopped?")
 )
 
 // MaxTakerProcesses is the most processes that can have a Queue open, after they have taken
@@ -44,6 +53,15 @@ func (closedError) Error() string { return "queue: use of closed Queue" }
 
 // Is makes the error both sentinels.
 func (closedError) Is(target error) bool { return target == fs.ErrClosed || target == ErrClosed }
+
+// A lettersError is what Nack returns when the dead letters cannot be had.
+type lettersError struct{}
+
+func (lettersError) Error() string {
+	return "queue: the message is to go to the dead letters, which others use: a process that is stopped there, or leases for all of them; the lease goes on"
+}
+
+func (lettersError) Is(target error) bool { return target == ErrBusy }
 
 // explain says what an error of the parts means for the whole.
 func explain(err error) error {

@@ -22,14 +22,6 @@ func (q *core) getNow(ctx context.Context, dst []byte) ([]byte, bool, error) {
 	return q.getLocked(dst)
 }
 
-func (q *core) tryGet(dst []byte) ([]byte, bool, error) {
-	ok, err := q.lockFor(q.consumers, moment)
-	if !ok || err != nil {
-		return nil, false, err
-	}
-	return q.getLocked(dst)
-}
-
 // nextLocked begins to read, and finds the next message.
 //
 // Preconditions: the consumers' lock is held.

@@ -74,7 +74,7 @@ func (h *hold) giveBack() error {
 		return nil
 	}
 	// Closing does not wait for a process that was stopped in the middle of a Get.
-	if ok, err := h.q.lockFor(h.q.consumers, 10*moment); !ok || err != nil {
+	if err := h.q.lockFor(h.q.consumers, 10*moment); err != nil {
 		return err
 	}
 	return h.nackLocked()
@@ -158,18 +158,6 @@ func (q *core) lease(ctx context.Context) (*hold, []byte, int, error) {
 		if err := q.awaitMessage(ctx, try); err != nil {
 			return nil, nil, 0, err
 		}
-	}
-	return q.leased(h, n)
-}
-
-func (q *core) tryLease() (*hold, []byte, int, error) {
-	ok, err := q.lockFor(q.consumers, moment)
-	if !ok || err != nil {
-		return nil, nil, 0, err
-	}
-	h, n, err := q.leaseLocked()
-	if h == nil || err != nil {
-		return nil, nil, 0, err
 	}
 	return q.leased(h, n)
 }

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 )
 
@@ -34,7 +35,7 @@ func (q *Queue[T]) Lease(ctx context.Context) (*Lease[T], error) {
 	return newLease[T](q, h, b, n)
 }
 
-// TryLease is Lease without waiting. It returns nil if there is no message.
+// TryLease is Lease without waiting. It returns nil if there is no message; see TryGet.
 func (q *Queue[T]) TryLease() (*Lease[T], error) {
 	c := q.use()
 	h, b, n, err := c.tryLease()
@@ -77,12 +78,18 @@ func (l *Lease[T]) Ack() error {
 
 // Nack ends the lease: the message is to be delivered again. If it was delivered
 // Options.MaxDeliveries times, it goes to the dead letters instead. The error is
-// ErrLeaseEnded if the lease has ended before.
+// ErrLeaseEnded if the lease has ended before. It is ErrBusy, and the lease goes on, if there is
+// no getting at the dead letters: another process was stopped in the middle of using them, or
+// they are full, and all leased.
 func (l *Lease[T]) Nack() error {
 	if !l.h.end() {
 		return ErrLeaseEnded
 	}
-	return l.h.nack()
+	err := l.h.nack()
+	if errors.Is(err, ErrBusy) && l.h.q.keep(l.h) {
+		return lettersError{}
+	}
+	return err
 }
 
 // A Reservation is the place of a message that is being written, in the queue's own

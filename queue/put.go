@@ -12,14 +12,6 @@ import (
 	"github.com/go-multiproc/multiproc/internal/ring"
 )
 
-// moment is how long a method that does not wait waits for one who is in the middle of
-// a Put or Get.
-const moment = 5 * time.Millisecond
-
-func timeout(d time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), d)
-}
-
 // put adds a message, and waits for room as long as ctx allows. It does not keep b.
 func (q *core) put(ctx context.Context, b []byte) error {
 	if err := ctx.Err(); err != nil {
@@ -73,14 +65,6 @@ func result(o ring.Outcome, err error) error {
 	return nil
 }
 
-func (q *core) tryPut(b []byte) (bool, error) {
-	ok, err := q.lockFor(q.producers, moment)
-	if !ok || err != nil {
-		return false, err
-	}
-	return q.putLocked(b)
-}
-
 // putMany adds messages in order, as many as there is room for, under one lock, and
 // shows them in one step.
 func (q *core) putMany(ctx context.Context, bs [][]byte) (n int, err error) {
@@ -119,7 +103,7 @@ func (q *core) awaitRoom(ctx context.Context, n int, try func() (bool, error)) e
 }
 
 func (q *core) awaitReadyRoom(ctx context.Context, try func() (bool, error), ready func() bool) error {
-	q.sweepFirst()
+	q.sweepFirst(false)
 	return explain(q.notFull.Wait(ctx, eventcount.Wanted{Try: try, Ready: ready, Dead: q.dig, Handle: q.h}))
 }
 
@@ -161,7 +145,7 @@ func (q *core) sweep() {
 func (q *core) sweepLocked() {
 	q.swept.Store(time.Now().UnixNano())
 	found, err := q.r.Sweep(q.bury)
-	if err != nil && !errors.Is(err, errBusy) {
+	if err != nil && !errors.Is(err, ErrBusy) {
 		return // whoever takes the next message will hear of it
 	}
 	switch {
@@ -184,35 +168,33 @@ func (q *core) sweepDue(every time.Duration) bool {
 	return !mem.Explored && time.Now().UnixNano()-q.swept.Load() > int64(every)
 }
 
-// sweepFirst is for who finds no room, which a dead process may have leased.
-func (q *core) sweepFirst() {
-	if q.r.Behind() && (mem.Explored || q.sweepDue(time.Millisecond)) {
-		q.sweep()
+// sweepFirst is for who finds no room, which a dead process may have leased; or lost, if it was for a
+// big message. It reports whether it is worth to look again.
+func (q *core) sweepFirst(big bool) bool {
+	if !big && !q.r.Behind() || !mem.Explored && !q.sweepDue(time.Millisecond) {
+		return false
 	}
+	q.sweep()
+	return true
 }
-
-// errBusy says that the dead letters are in somebody's hands who was stopped.
-var errBusy = errors.New("queue: dead letters are not available now")
 
 // bury puts a message among the dead letters. If there is no room, the oldest ones go.
 //
-// Preconditions: the consumers' lock is held.
+// Preconditions: the consumers' lock is held, so that it does not wait for who does not go on.
 func (q *core) bury(payload []byte, _ int) error {
 	d := q.dead
 	if d == nil {
 		return nil
 	}
 	for {
-		ok, err := d.tryPut(payload)
-		if ok || err != nil {
+		if err := d.lockFor(d.producers, moment); err != nil {
 			return err
 		}
-		ok, err = d.lockFor(d.consumers, moment)
-		if err != nil {
+		if ok, err := d.putLocked(payload); ok || err != nil {
 			return err
 		}
-		if !ok {
-			return errBusy
+		if err := d.lockFor(d.consumers, moment); err != nil {
+			return err
 		}
 		rd := d.r.Reader()
 		o, err := rd.Next()
@@ -229,7 +211,7 @@ func (q *core) bury(payload []byte, _ int) error {
 			return err
 		}
 		if !dropped {
-			return errBusy
+			return ErrBusy // others lease all of them
 		}
 	}
 }

@@ -153,7 +153,9 @@ func (q *Queue[T]) putEncoded(ctx context.Context, v *T) (err error) {
 	return q.core.put(ctx, *b)
 }
 
-// TryPut is Put without waiting. It reports false if there is no room.
+// TryPut is Put without waiting for room. It reports false if there is none, and that is true at
+// some moment of the call: another process that is in the middle of a Put is waited for, which
+// takes a moment, unless it is stopped there. Then the error is ErrBusy, after a second.
 func (q *Queue[T]) TryPut(v T) (bool, error) {
 	c := q.use()
 	switch q.form.face {
@@ -267,7 +269,10 @@ func (q *Queue[T]) getEncoded(ctx context.Context, v *T) (err error) {
 	return decode(&q.form, *b, v)
 }
 
-// TryGet is Get without waiting. It reports false if there is no message.
+// TryGet is Get without waiting for a message. It reports false if there is none, or if the next one is a
+// Reservation that has not been committed. That is true at some moment of the call: another
+// process that is in the middle of a Get is waited for, which takes a moment, unless it is
+// stopped there. Then the error is ErrBusy, after a second.
 func (q *Queue[T]) TryGet() (v T, ok bool, err error) {
 	c := q.use()
 	if q.form.face == fixed {

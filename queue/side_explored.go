@@ -59,6 +59,8 @@ func (l *sideLock) Unlock() error {
 	return nil
 }
 
+func (l *sideLock) HeldElsewhere() uint64 { return 0 }
+
 func (l *sideLock) Drain()        {}
 func (l *sideLock) HandleClosed() {}
 func (l *sideLock) Offset() int   { return l.off }

@@ -39,6 +39,16 @@ func (m *Mutex) State() (isHeld, isAbandoned bool) {
 	return w.held(), w.abandoned()
 }
 
+// HeldElsewhere tells the hold that another process has from every other; 0 is none.
+func (m *Mutex) HeldElsewhere() (hold uint64) {
+	w := m.load()
+	runtime.KeepAlive(m)
+	if !w.held() || m.mine(w) {
+		return 0
+	}
+	return uint64(w &^ (waiters | abandoned | hungry))
+}
+
 // Bury takes the lock from its holder if that one died. It reports whether the state is
 // another now.
 func (m *Mutex) Bury() bool {

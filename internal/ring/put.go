@@ -158,6 +158,16 @@ func (r *Ring) RoomFor(n int) bool {
 	return r.fits(h, t, r.padFor(t.pos()&r.mask, words)+words)
 }
 
+// NoRoomFor reports that there was no room for a message of n bytes at some moment of the call,
+// without the lock. A false says nothing.
+func (r *Ring) NoRoomFor(n int) bool {
+	// The ends of the overflow area are not read at one moment.
+	return !r.Big(n) && !r.RoomFor(n)
+}
+
+// Big reports whether a message of n bytes is one for the overflow area.
+func (r *Ring) Big(n int) bool { return uint64(n) > r.most }
+
 // fits reports whether so many words more fit behind t.
 func (r *Ring) fits(h, t Place, more uint64) bool {
 	words, messages := t.since(h)

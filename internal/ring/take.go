@@ -258,6 +258,15 @@ func (r *Ring) Peek() bool {
 	return t.flag() || t.count() != h.count()
 }
 
+// Vacant reports that there was nothing to take, nor leased, at some moment of the call, without the lock. A
+// false says nothing.
+func (r *Ring) Vacant() bool {
+	t := Place(r.tail.Load())
+	h := Place(r.head.Load())
+	// The head stood where the tail did before and does after: so it did then.
+	return h == t && !t.flag() && Place(r.tail.Load()) == t
+}
+
 // Leased reports whether there may be messages that are leased, or were, without the lock.
 func (r *Ring) Leased() bool { return Place(r.head.Load()).flag() }
 
@@ -271,7 +280,7 @@ func (r *Ring) Len() int {
 			n = Place(r.next.Load())
 		}
 		t := Place(r.tail.Load())
-		if Place(r.head.Load()) != h {
+		if Place(r.head.Load()) != h || h.flag() && Place(r.next.Load()) != n {
 			continue
 		}
 		_, m := t.since(n)
