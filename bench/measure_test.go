@@ -188,7 +188,7 @@ func TestFamilyTicks(t *testing.T) {
 	}
 	before := cpuUse()
 	for began := time.Now(); cpuUse().ours <= before.ours; { // a tick is 10 ms
-		if time.Since(began) > 20*time.Second {
+		if time.Since(began) > 60*time.Second {
 			t.Fatalf("%v ticks, and no more after 20 s of work", before.ours)
 		}
 	}

@@ -844,7 +844,7 @@ func TestUnreachable(t *testing.T) {
 		_, err := a.RecvBytes()
 		ended <- err
 	}()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); {
 		runtime.GC()
 		select {
 		case err := <-ended:

@@ -39,7 +39,7 @@ func FuzzHandshake(f *testing.F) {
 		defer w.Close()
 		unix.Write(fds[1], b)
 		unix.Shutdown(fds[1], unix.SHUT_WR)
-		w.SetDeadline(time.Now().Add(10 * time.Second))
+		w.SetDeadline(time.Now().Add(60 * time.Second))
 		err = pipe.Handshake(w, pipe.Options{AuthKey: []byte("k")}, listener)
 		if err == nil {
 			t.Fatal("let in without the key")

@@ -329,7 +329,7 @@ func TestListenerClose(t *testing.T) {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the socket file: %v", err)
 	}
-	waiting.SetReadDeadline(time.Now().Add(10 * time.Second)) // not when the garbage collector finds it
+	waiting.SetReadDeadline(time.Now().Add(60 * time.Second)) // not when the garbage collector finds it
 	if _, err := waiting.RecvBytes(); err != io.EOF {
 		t.Errorf("a client that nobody accepted: %v", err)
 	}

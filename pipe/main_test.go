@@ -214,7 +214,7 @@ func rawPair(t testing.TB) (*pipe.Conn, int) {
 
 // withTimeout is a context that ends long after a test should have.
 func withTimeout(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	t.Cleanup(cancel)
 	return ctx
 }

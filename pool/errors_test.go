@@ -158,12 +158,13 @@ func TestTooManyDescriptors(t *testing.T) {
 // A Ctrl-C at a terminal, which workers hear too, is the program's affair.
 func TestInterruptOfWorkers(t *testing.T) {
 	p := newPool(t, pool.Options{Workers: 1})
-	f, err := pause.Submit(within(t), p, 100*time.Millisecond)
+	path, open := newGate(t)
+	f, err := await.Submit(within(t), p, path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for !f.Running() {
-		if f.Done(); isDone(f) {
+		if isDone(f) {
 			t.Fatal("it has ended")
 		}
 		time.Sleep(time.Millisecond)
@@ -171,6 +172,7 @@ func TestInterruptOfWorkers(t *testing.T) {
 	if err := syscall.Kill(p.PIDs()[0], syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
+	open()
 	if _, err := f.Result(within(t)); err != nil || p.Stats().Died > 0 {
 		t.Errorf("%v, %+v", err, p.Stats())
 	}

@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 }
 
 // deadline is far beyond what anything here takes, and short of the test's own end.
-const deadline = 40 * time.Second
+const deadline = 60 * time.Second
 
 func within(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)

@@ -179,25 +179,25 @@ func (a *adjustments) environment(p *Process) error {
 	return nil
 }
 
-// changedEarly returns the name of a variable that differs between two environments and is read by the dynamic linker or
-// the Go runtime, once, when a process begins.
+// changedEarly returns the name of a variable that differs between two environments and is read early.
 func changedEarly(ours, theirs []string) string {
-	early := func(kv string) bool {
-		key := envKey(kv)
-		switch key {
-		case "GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GOTRACEBACK", "GODEBUG", "TZ":
-			return true
-		}
-		return strings.HasPrefix(key, "LD_")
-	}
 	for _, both := range [][2][]string{{ours, theirs}, {theirs, ours}} {
 		for _, kv := range both[0] {
-			if early(kv) && !slices.Contains(both[1], kv) {
+			if readEarly(envKey(kv)) && !slices.Contains(both[1], kv) {
 				return envKey(kv)
 			}
 		}
 	}
 	return ""
+}
+
+// readEarly reports whether a variable is read by the dynamic linker or the Go runtime, once, when a process begins.
+func readEarly(key string) bool {
+	switch key {
+	case "GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GOTRACEBACK", "GODEBUG", "TZ":
+		return true
+	}
+	return strings.HasPrefix(key, "LD_")
 }
 
 // adjust does to this process what they ask for.

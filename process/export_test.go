@@ -10,6 +10,9 @@ import (
 // ClosingTime is how long who cannot tell waits for the maker of its socket to end.
 const ClosingTime = closingTime
 
+// ReadEarly reports whether a variable of the environment counts only for who is executed with it.
+func ReadEarly(key string) bool { return readEarly(key) }
+
 // ReadyPIDs are the children that wait for a job.
 func ReadyPIDs() (pids []int) {
 	warm.mu.Lock()

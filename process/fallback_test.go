@@ -18,7 +18,7 @@ func TestWithoutPidfd(t *testing.T) {
 	pidfdWorks.yes = false
 	defer func() { pidfdWorks.yes = was }()
 
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	var pidfd int
 	for _, test := range []struct {
@@ -78,7 +78,7 @@ var sayThenWait = Register(func(ctx context.Context, _ struct{}) error {
 
 // Something else in the program may collect all children that it finds, as programs do that are process 1 of a container.
 func TestCollectedBySomebodyElse(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	p := New(sayThenWait, struct{}{})
 	r, w, err := os.Pipe()

@@ -45,6 +45,12 @@ func TestMain(m *testing.M) {
 			takeWay(context.Background())
 			return program()
 		}
+		// Who runs us may have set what a child with an environment of its own does not have, and ForkServer refuses then.
+		for _, kv := range os.Environ() {
+			if key, _, _ := strings.Cut(kv, "="); process.ReadEarly(key) {
+				os.Unsetenv(key)
+			}
+		}
 		return m.Run()
 	})
 }
@@ -64,7 +70,7 @@ func program(t testing.TB, name string, args ...string) *exec.Cmd {
 }
 
 // deadline is far beyond what anything here takes, and short of the test's own end.
-const deadline = 20 * time.Second
+const deadline = 60 * time.Second
 
 func within(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)

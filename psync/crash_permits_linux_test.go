@@ -75,7 +75,7 @@ func TestCrashPointsOfPermits(t *testing.T) {
 				for _, sc := range what.scenes {
 					if !hit[label] {
 						t.Run(fmt.Sprintf("%s/%s:1, with time", sc.role, label), func(t *testing.T) {
-							kill(t, sc, label, 1, patience/4)
+							kill(t, sc, label, 1, 5*time.Second)
 						})
 					}
 				}

@@ -188,6 +188,6 @@ func (p *peer) do(cmd string) {
 // patience is how long something that must happen is waited for, and watched how
 // long something that must not.
 const (
-	patience = 20 * time.Second
+	patience = 60 * time.Second
 	watched  = 20 * time.Millisecond
 )

@@ -525,7 +525,7 @@ func TestUnreachableWhileHeld(t *testing.T) {
 	p.begins("lock lock")
 	answer := make(chan string, 1)
 	go func() { answer <- p.answer() }()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		runtime.GC()
 		select {
 		case got := <-answer:

@@ -30,7 +30,7 @@ var helpers = map[string]reexec.Helper{
 }
 
 // patience is how long anything may take before it counts as hanging.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 func soon(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -287,7 +287,7 @@ func startEndless(t *testing.T, watch *tidy, stderr io.Writer) (cmd *exec.Cmd, w
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	t.Cleanup(cancel)
 	cmd = exec.CommandContext(ctx, name, "logstats", fifo)
 	cmd.Env, cmd.Stderr = watch.env(), stderr

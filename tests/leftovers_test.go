@@ -48,7 +48,7 @@ func (w *tidy) check(t *testing.T) {
 			names = append(names, name)
 		}
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		left = marked(t, w.mark)
 		there := sharedMemoryNames(t)
 		names = slices.DeleteFunc(names, func(name string) bool { return !there[name] })

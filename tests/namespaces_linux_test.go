@@ -86,7 +86,7 @@ func TestNamespacesShareNamedObjects(t *testing.T) {
 			holds := func() {
 				t.Helper()
 				var pid int
-				r.SetReadDeadline(time.Now().Add(20 * time.Second))
+				r.SetReadDeadline(time.Now().Add(60 * time.Second))
 				if _, err := fmt.Fscanln(r, &pid); err != nil {
 					t.Fatal(err)
 				}

@@ -36,7 +36,7 @@ func startServer(t *testing.T, watch *tidy, mode string) *demoServer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.Close() })
-	r.SetReadDeadline(time.Now().Add(20 * time.Second))
+	r.SetReadDeadline(time.Now().Add(60 * time.Second))
 	s.cmd.Stdout, s.out = w, bufio.NewReader(r)
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)

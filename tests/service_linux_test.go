@@ -44,7 +44,7 @@ func newNotifySocket(t *testing.T) *notifySocket {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	s.conn.SetReadDeadline(time.Now().Add(60 * time.Second))
 	return s
 }
 
@@ -91,7 +91,7 @@ func TestServiceUnderSystemd(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer r.Close()
-			r.SetReadDeadline(time.Now().Add(20 * time.Second))
+			r.SetReadDeadline(time.Now().Add(60 * time.Second))
 			cmd.Stdout = w
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
@@ -236,7 +236,7 @@ func run() int {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	c.SetReadDeadline(time.Now().Add(60 * time.Second))
 	if b, err := io.ReadAll(c); string(b) != "hello from worker\n" || err != nil {
 		t.Errorf("%q %v", b, err)
 	}

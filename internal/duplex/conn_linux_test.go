@@ -36,7 +36,7 @@ func helper(f func(args []string) error) reexec.Helper {
 }
 
 // patience is how long a test waits for what must come.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 func unixConn(t testing.TB, fd int) *net.UnixConn {
 	t.Helper()

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 }
 
 // stuck is how long nothing at all may happen.
-const stuck = 10 * time.Second
+const stuck = 60 * time.Second
 
 func segment(t testing.TB) *seg.Handle {
 	t.Helper()

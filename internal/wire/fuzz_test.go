@@ -92,7 +92,7 @@ func FuzzRead(f *testing.F) {
 		c.SetReadDeadline(time.Now().Add(100 * time.Microsecond))
 		err = read()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			c.SetReadDeadline(time.Now().Add(10 * time.Second))
+			c.SetReadDeadline(time.Now().Add(60 * time.Second))
 			write(t, fds[1], stream[first:])
 			unix.Close(fds[1])
 			err = read()
