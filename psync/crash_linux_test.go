@@ -22,9 +22,9 @@ import (
 	"github.com/go-multiproc/multiproc/psync"
 )
 
-// recovery is how soon after a death the others must be able to go on. A machine
-// that is busy with something else can delay any one case by as much as it likes,
-// so nine in ten cases are held to it, where there are some dozens, and the median
+// recovery is how soon after a death the others must be able to go on, where nothing else
+// wants the CPUs. A machine that is busy with something else can delay any one case by as much as it
+// likes, so nine in ten cases are held to it, where there are some dozens, and the median
 // of a few; patience bounds each.
 const recovery = 100 * time.Millisecond
 
@@ -33,13 +33,14 @@ func prompt(t *testing.T, times []time.Duration) {
 	t.Helper()
 	slices.Sort(times)
 	median, worst := times[len(times)/2], times[len(times)-1]
-	t.Logf("%d deaths; the others went on after %v (median), %v (worst)", len(times), median, worst)
+	busy := reexec.Busy(t)
+	t.Logf("%d deaths; the others went on after %v (median), %v (worst); to start a process takes %v", len(times), median, worst, busy)
 	judged := median
 	if len(times) >= 20 {
 		judged = times[len(times)*9/10]
 	}
-	if judged > recovery {
-		t.Errorf("the others went on after %v only", judged)
+	if judged > recovery+4*busy {
+		t.Errorf("the others went on after %v only, while to start a process takes %v", judged, busy)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -256,20 +257,25 @@ func TestRWMutexOfTheDead(t *testing.T) {
 		}
 	}
 	t.Run("a writer", func(t *testing.T) {
-		p := rwHelper(t, m)
-		asked(t, p, "lock", "lock <nil>")
-		var waits []func() error
-		for range 2 {
-			waits = append(waits,
-				verify.Blocks(t, "Lock", func() error { return m.Lock(ctx) }),
-				verify.Blocks(t, "RLock", func() error { return m.RLock(ctx) }))
+		var times []time.Duration
+		for range 5 {
+			verify.Must(t, m.Recover(ctx, nil))
+			p := rwHelper(t, m)
+			asked(t, p, "lock", "lock <nil>")
+			var waits []func() error
+			for range 2 {
+				waits = append(waits,
+					verify.Blocks(t, "Lock", func() error { return m.Lock(ctx) }),
+					verify.Blocks(t, "RLock", func() error { return m.RLock(ctx) }))
+			}
+			died := time.Now()
+			p.Kill()
+			for _, w := range waits {
+				abandoned("a waiter", w())
+			}
+			times = append(times, time.Since(died))
 		}
-		died := time.Now()
-		p.Kill()
-		for _, w := range waits {
-			abandoned("a waiter", w())
-		}
-		prompt(t, []time.Duration{time.Since(died)})
+		prompt(t, times)
 		_, err := m.TryLock()
 		abandoned("TryLock", err)
 		_, err = m.TryRLock()
@@ -586,14 +592,16 @@ func TestStoppedReaderWhoWaits(t *testing.T) {
 	time.Sleep(watched) // it waits by now; if not, the case is a weaker one
 	verify.Must(t, p.Cmd.Process.Signal(syscall.SIGSTOP))
 	verify.Must(t, m.Unlock())
-	start := time.Now()
-	const n = 200
-	for range n {
+	var times []time.Duration
+	for range 201 {
+		start := time.Now()
 		verify.Must(t, m.Lock(ctx))
 		verify.Must(t, m.Unlock())
+		times = append(times, time.Since(start))
 	}
-	if d := time.Since(start); d > time.Second {
-		t.Errorf("%d writes beside a stopped reader took %v", n, d)
+	slices.Sort(times)
+	if median, worst := times[len(times)/2], times[len(times)-1]; median > time.Millisecond {
+		t.Errorf("beside a stopped reader a write takes %v (median), %v (worst)", median, worst)
 	}
 	verify.Must(t, m.Lock(ctx))
 	verify.Must(t, p.Cmd.Process.Signal(syscall.SIGCONT))

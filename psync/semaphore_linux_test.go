@@ -498,15 +498,15 @@ func TestSemaphoreKillStorm(t *testing.T) {
 func TestSemaphoreIsFair(t *testing.T) {
 	c := newCrowd(t, 1)
 	p := c.start(t, 0, 1, 1)
-	for range 20 {
+	var times []time.Duration
+	for range 19 {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		start := time.Now()
 		verify.Must(t, c.visit(ctx, 1, 1))
 		cancel()
-		if d := time.Since(start); d > time.Second {
-			t.Errorf("one visit took %v", d)
-		}
+		times = append(times, time.Since(start))
 	}
+	prompt(t, times)
 	p.Done()
 	c.check(t, 1)
 }

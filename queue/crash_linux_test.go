@@ -327,10 +327,11 @@ func TestCrashPoints(t *testing.T) {
 	if len(times) == 0 {
 		t.Fatal("nobody died")
 	}
-	t.Logf("%d deaths; the others went on after %v (median), %v (nine in ten), %v (worst)",
-		len(times), times[len(times)/2], times[len(times)*9/10], times[len(times)-1])
-	if p90 := times[len(times)*9/10]; p90 > 100*time.Millisecond {
-		t.Errorf("the others went on after %v only", p90)
+	busy := reexec.Busy(t)
+	t.Logf("%d deaths; the others went on after %v (median), %v (nine in ten), %v (worst); to start a process takes %v",
+		len(times), times[len(times)/2], times[len(times)*9/10], times[len(times)-1], busy)
+	if p90 := times[len(times)*9/10]; p90 > 100*time.Millisecond+4*busy {
+		t.Errorf("the others went on after %v only, while to start a process takes %v", p90, busy)
 	}
 }
 

@@ -12,12 +12,17 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // envVar names the helper to run.
 const envVar = "MULTIPROC_TEST_HELPER"
+
+// nothing is a helper that every binary has.
+const nothing = "-"
 
 // A Helper is a function that runs in a process of its own, with what the test
 // passed. Its result is the exit code.
@@ -27,6 +32,9 @@ type Helper func(args []string) int
 // not return.
 func Main(m *testing.M, helpers map[string]Helper) {
 	if name := os.Getenv(envVar); name != "" {
+		if name == nothing {
+			os.Exit(0)
+		}
 		f, ok := helpers[name]
 		if !ok {
 			fmt.Fprintf(os.Stderr, "reexec: no helper %q\n", name)
@@ -80,6 +88,20 @@ func StartCmd(t testing.TB, cmd *exec.Cmd, name string, files []*os.File) *Proce
 		}
 	})
 	return p
+}
+
+// Busy returns how long it takes at the moment to start a helper that does nothing and to see its end, in the
+// median of a few: some milliseconds, and more where others want the CPUs, too. That is what a judgement of times may allow for.
+func Busy(t testing.TB) time.Duration {
+	t.Helper()
+	var took []time.Duration
+	for range 7 {
+		began := time.Now()
+		Start(t, nothing, nil).Done()
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	return took[len(took)/2]
 }
 
 // Line reads one line of what the helper prints.
