@@ -165,3 +165,46 @@ func TestDiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A server starts on a disk whose last space it takes itself, be it up to the last page: for its reserve, its stage, its log.
+func TestDiskJustFull(t *testing.T) {
+	if !inOwnMounts(t) {
+		return
+	}
+	ctx := testContext(t)
+	const reserve = 1 << 20
+	manager.TuneJournal(t, 0, 10*time.Millisecond, reserve)
+	page := int64(os.Getpagesize())
+	for _, room := range []int64{0, 1, 2, 3, 4, 10, 30, 33, 34, 35, 36, 37, 38, 40, 100} {
+		dir := t.TempDir()
+		if err := unix.Mount("none", dir, "tmpfs", 0, "size=4m"); err != nil {
+			t.Fatal(err)
+		}
+		fillDisk(t, dir, reserve+page*room)
+		o := manager.Options{Path: filepath.Join(dir, "path")}
+		acknowledged := 0
+		for i := range 3 {
+			m, err := manager.Start(o)
+			if err != nil {
+				t.Fatalf("%d pages more than the reserve, start %d: %v", room, i+1, err)
+			}
+			d, err := manager.OpenDict[int, string](m, "d")
+			if err == nil {
+				if n, err := d.Len(ctx); err != nil || n != acknowledged {
+					t.Fatalf("%d pages more than the reserve, start %d: %d entries (%v), and %d were acknowledged", room, i+1, n, err, acknowledged)
+				}
+				err = d.Set(ctx, acknowledged, "value")
+			}
+			switch {
+			case err == nil:
+				acknowledged++
+			case !errors.Is(err, manager.ErrJournal):
+				t.Fatalf("%d pages more than the reserve, start %d: %v", room, i+1, err)
+			}
+			kill(t, m)
+		}
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -15,7 +15,7 @@ import (
 )
 
 // Sync says when a server with an Options.Path makes the disk have what it was told. A call that has returned is with the kernel in any
-// case (one write(2) for all calls that come at the same time, before any of them is answered), so a server that is killed loses nothing. What a power cut, or a crash of the
+// case, so a server that is killed loses nothing: its record was written, with write(2) or into a mapped file, before the call was answered. What a power cut, or a crash of the
 // operating system, may take away is what the disk did not have yet. It never takes something away and leaves what came after it.
 //
 // When the disk reports that it could not sync, what it has is not known. Then calls that would change something are refused, with the cause, while those that read go on

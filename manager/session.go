@@ -494,7 +494,7 @@ func (s *session) flush() error {
 		s.out, s.spare = s.spare[:0], nil
 		s.written.Broadcast()
 		s.mu.Unlock()
-		// Whatever these replies say, or follow from, is to outlive the server. Usually that is one write(2) for all of them.
+		// Whatever these replies say, or follow from, is to outlive the server. Usually it was when they were noted (see package journal); else one write(2) is enough for all of them.
 		err := s.server.store.Flush()
 		if err != nil {
 			b = s.lastWords(err)

@@ -13,7 +13,7 @@ func (j *Journal) Admit(n int64) error {
 		return fmt.Errorf("%w: %w", ErrRefused, *t)
 	}
 	n += recordHead
-	if promised := j.promised.Add(n); promised+int64(j.end.Load()-j.acked.Load()) <= j.room.Load() {
+	if promised := j.promised.Add(n); promised+int64(j.end.Load()-j.written.Load()) <= j.room.Load() {
 		return nil
 	}
 	if err := j.makeRoom(); err != nil {
@@ -32,9 +32,6 @@ func (j *Journal) makeRoom() error {
 	defer j.io.Unlock()
 	if err := j.writeLocked(); err != nil {
 		return err
-	}
-	if j.options.Sync != SyncAlways {
-		j.acked.Store(j.written)
 	}
 	need := j.promised.Load()
 	if need <= j.room.Load() {
@@ -65,7 +62,7 @@ func (j *Journal) settle() {
 		case <-j.closing:
 			return
 		}
-		if j.options.Sync == SyncEachSecond || j.leftovers() {
+		if j.write() == nil && (j.options.Sync == SyncEachSecond || j.leftovers()) {
 			j.sync() // an error is in j.trouble
 		}
 		if j.trouble.Load() != nil || j.room.Load() > j.options.Reserve {

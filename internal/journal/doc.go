@@ -6,8 +6,9 @@
 // no content of it makes the reader fail in any other way than with an error. Only one
 // process may have a directory open; seeing to that is the caller's affair.
 //
-// What Flush has returned for was given to the kernel with write(2), and so outlives the death
-// of the process at any moment. A machine that loses its power keeps what was synced; Options.Sync
+// What Flush has returned for was given to the kernel, and so outlives the death
+// of the process at any moment: it was copied into a file that is mapped, the stage, or, where there is none and for what is too long for it, written with write(2).
+// With SyncAlways it is written, and synced. A machine that loses its power keeps what was synced; Options.Sync
 // says when that is. Of what was being written last, a beginning may be there; [Open] finds
 // the end of what is whole. A record is there as a whole or not at all, and if it is there, so are all before it.
 //
@@ -34,6 +35,7 @@
 //	log-N/         the log's part number N, of github.com/tidwall/wal
 //	snapshot-N/    a checkpoint, written likewise: what was noted before log N
 //	reserve        the space set aside
+//	stage          records that go on where the log ends: those of the last second at most
 //
 // Each entry of such a log holds, after a head that says what it is part of, a piece of a stream of
 // bytes, which consists of records, each with its length in front. Pieces have checksums and say at which byte of the stream they

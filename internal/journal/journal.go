@@ -68,6 +68,7 @@ type Journal struct {
 	at    uint64     // where buf begins in the stream
 	spare []byte
 	w     Writer
+	stage stage
 
 	trouble  atomic.Pointer[error] // why nothing is admitted; nil if all is well
 	distrust atomic.Pointer[error] // how the disk failed to sync last; nil once that does not matter any more; see syncFailed
@@ -76,7 +77,7 @@ type Journal struct {
 	part     *part
 	number   uint64           // of part
 	retired  []*part          // parts that are complete, and not yet synced
-	written  uint64           // how far the stream is
+	written  atomic.Uint64    // how far the stream is; changed with mu as well
 	synced   atomic.Uint64    // likewise, on the disk
 	broken   error            // the last write failed, and what it was to write is still in buf
 	reserve  reserve          // guarded by io
@@ -108,9 +109,21 @@ func (j *Journal) Begin() *Writer {
 }
 
 func (j *Journal) ended() {
+	from := j.w.start
 	j.buf, j.w.b = j.w.b, nil
-	j.end.Store(j.at + uint64(len(j.buf)))
+	end := j.at + uint64(len(j.buf))
+	j.end.Store(end)
+	first := false
+	if j.stage.on {
+		first = j.stage.used == 0
+		if j.stage.add(j.at+uint64(from), j.buf[from:]) {
+			j.acked.Store(end)
+		}
+	}
 	j.mu.Unlock()
+	if first {
+		j.soon()
+	}
 }
 
 // Position is the place in the stream behind the newest record.
@@ -122,7 +135,7 @@ func (j *Journal) Flushed() bool { return j.end.Load() <= j.acked.Load() }
 // SyncsAlways reports whether Flush syncs.
 func (j *Journal) SyncsAlways() bool { return j.options.Sync == SyncAlways }
 
-// Flush returns when all records that ended before it was called are written, and with SyncAlways synced. After an error it is not known
+// Flush returns when all records that ended before it was called are with the kernel, and with SyncAlways synced. After an error it is not known
 // whether they will be; the journal goes on trying.
 func (j *Journal) Flush() error {
 	to := j.end.Load()
@@ -141,9 +154,8 @@ func (j *Journal) Flush() error {
 		if err := j.syncLocked(); err != nil {
 			return err
 		}
+		j.acked.Store(j.written.Load())
 	}
-	j.acked.Store(j.written)
-	j.soon()
 	return nil
 }
 
@@ -155,7 +167,14 @@ func (j *Journal) soon() {
 	}
 }
 
-// writeLocked writes what is pending.
+// write writes what is pending to the log.
+func (j *Journal) write() error {
+	j.io.Lock()
+	defer j.io.Unlock()
+	return j.writeLocked()
+}
+
+// writeLocked writes what is pending to the log.
 func (j *Journal) writeLocked() error {
 	if j.broken != nil { // what the part's files hold is not known
 		if err := j.newPartLocked(); err != nil {
@@ -171,14 +190,16 @@ func (j *Journal) writeLocked() error {
 	j.mu.Lock()
 	buf := j.buf
 	if len(buf) == 0 {
+		j.stage.resume(j.at, nil)
 		j.mu.Unlock()
 		return nil
 	}
 	j.buf, j.spare = j.spare[:0], nil
 	j.at += uint64(len(buf))
+	j.stage.turn()
 	j.mu.Unlock()
 
-	err := j.part.append(j.written, buf, j.synced.Load())
+	err := j.part.append(j.written.Load(), buf, j.synced.Load())
 	if err != nil {
 		err = j.escapeLocked(buf, err)
 	}
@@ -188,15 +209,25 @@ func (j *Journal) writeLocked() error {
 		// Kept, in front of what has come meanwhile: memory has it already.
 		j.at -= uint64(len(buf))
 		j.buf = append(buf, j.buf...)
+		j.stage.stop()
 		j.broken = err
 		j.refuse(err)
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	j.broken = nil
-	j.written += uint64(len(buf))
+	j.written.Store(j.at)
+	j.stage.resume(j.at, j.buf)
+	switch {
+	case j.options.Sync == SyncAlways: // it counts when it is synced
+	case j.stage.on:
+		j.acked.Store(j.end.Load())
+	default:
+		j.acked.Store(max(j.acked.Load(), j.at)) // more may have been staged meanwhile
+	}
 	if cap(buf) <= keepSize {
 		j.spare = buf
 	}
+	j.soon()
 	return nil
 }
 
@@ -209,7 +240,7 @@ func (j *Journal) escapeLocked(buf []byte, cause error) error {
 	if err := j.newPartLocked(); err != nil {
 		return cause
 	}
-	return j.part.append(j.written, buf, j.synced.Load())
+	return j.part.append(j.written.Load(), buf, j.synced.Load())
 }
 
 // refuse lets nothing more be admitted.
@@ -220,7 +251,7 @@ func (j *Journal) refuse(err error) {
 
 // newPartLocked begins the next part of the log.
 func (j *Journal) newPartLocked() error {
-	p, err := createPart(filepath.Join(j.dir, partName(j.number+1)), j.written, math.MaxInt)
+	p, err := createPart(filepath.Join(j.dir, partName(j.number+1)), j.written.Load(), math.MaxInt)
 	if err != nil {
 		os.RemoveAll(filepath.Join(j.dir, partName(j.number+1)))
 		return err
@@ -239,7 +270,7 @@ func (j *Journal) newPartLocked() error {
 // syncLocked makes the disk have all that was written. j.io is held, so that nothing is written meanwhile. Only with SyncAlways may others sync at
 // the same time, which they do likewise.
 func (j *Journal) syncLocked() error {
-	if err := j.syncParts(j.retired, j.part, j.written); err != nil {
+	if err := j.syncParts(j.retired, j.part, j.written.Load()); err != nil {
 		return err
 	}
 	j.retired = nil
@@ -256,7 +287,7 @@ func (j *Journal) sync() error {
 	j.syncing.Lock()
 	defer j.syncing.Unlock()
 	j.io.Lock()
-	retired, part, written := j.retired, j.part, j.written
+	retired, part, written := j.retired, j.part, j.written.Load()
 	j.io.Unlock()
 	if err := j.syncParts(retired, part, written); err != nil {
 		return err
@@ -360,12 +391,12 @@ func (j *Journal) Close() error {
 	j.once.Do(func() {
 		close(j.closing)
 		j.work.Wait()
-		err = j.Flush()
 		j.io.Lock()
 		defer j.io.Unlock()
-		if err == nil {
+		if err = j.writeLocked(); err == nil {
 			err = j.syncLocked()
 		}
+		j.leaveStage(err == nil)
 		for _, p := range append(j.retired, j.part) {
 			p.close()
 		}
@@ -380,7 +411,7 @@ type Stats struct {
 	LogBytes int64
 	// SnapshotBytes is the size of the last checkpoint.
 	SnapshotBytes int64
-	// Unsynced counts bytes that are written and that a power cut may lose.
+	// Unsynced counts bytes that a power cut may lose.
 	Unsynced int64
 	// Trouble is why nothing is admitted; nil if all is well.
 	Trouble error
@@ -393,7 +424,7 @@ func (j *Journal) Stats() Stats {
 	s := Stats{
 		LogBytes:      j.logSize.Load() + j.part.size,
 		SnapshotBytes: j.snapshot.Load(),
-		Unsynced:      int64(j.written - j.synced.Load()),
+		Unsynced:      int64(j.end.Load() - j.synced.Load()),
 	}
 	if t := j.trouble.Load(); t != nil {
 		s.Trouble = *t

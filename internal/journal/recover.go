@@ -38,13 +38,14 @@ func Open(dir string, o Options, load Load) (*Journal, error) {
 		closing:  make(chan struct{}),
 	}
 	j.w.owner = j
-	position, err := j.load(load)
+	written, staged, err := j.load(load)
 	if err != nil {
 		return nil, fmt.Errorf("journal: %s: %w", dir, err)
 	}
-	j.end.Store(position)
-	j.acked.Store(position)
-	j.at, j.written = position, position
+	j.at, j.buf = written, staged
+	j.written.Store(written)
+	j.end.Store(written + uint64(len(staged)))
+	j.acked.Store(j.end.Load())
 	if j.reserve, err = openReserve(filepath.Join(dir, "reserve")); err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
@@ -54,16 +55,32 @@ func Open(dir string, o Options, load Load) (*Journal, error) {
 		j.reserve.release()
 	}
 	j.room.Store(j.reserve.size * 2 / 3)
-	if err := j.newPartLocked(); err != nil {
+	if err = j.newPartLocked(); err != nil && j.reserve.size > 0 { // which may have taken the last of the space
+		j.refuse(err)
+		j.reserve.release()
+		j.room.Store(0)
+		err = j.newPartLocked()
+	}
+	if err != nil {
 		j.reserve.close()
 		return nil, fmt.Errorf("journal: %w", err)
 	}
-	if o.Sync != SyncNever {
+	// What was staged is written before anything else is staged in its place. If that fails, it stays there.
+	failed := j.write() != nil
+	if o.Sync != SyncNever || len(staged) > 0 && !failed {
 		if err := j.sync(); err != nil {
 			j.part.close()
 			j.reserve.close()
 			return nil, err
 		}
+	}
+	switch {
+	case failed:
+	case o.Sync == SyncAlways: // which has no use for one
+		os.Remove(filepath.Join(dir, stageName))
+	default:
+		j.stage = openStage(dir)
+		j.stage.resume(j.at, nil)
 	}
 	j.work.Add(1)
 	go j.settle()
@@ -71,11 +88,15 @@ func Open(dir string, o Options, load Load) (*Journal, error) {
 	return j, nil
 }
 
-// load reads the newest snapshot and the log behind it, and returns where the log ends.
-func (j *Journal) load(load Load) (position uint64, err error) {
+// load reads the newest snapshot, the log behind it, and what is staged behind that. It returns where the log ends, and what goes on there.
+func (j *Journal) load(load Load) (written uint64, staged []byte, err error) {
+	chains, err := readStage(j.dir)
+	if err != nil {
+		return 0, nil, err
+	}
 	entries, err := os.ReadDir(j.dir)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	var parts []uint64
 	snapshot := uint64(0)
@@ -92,35 +113,39 @@ func (j *Journal) load(load Load) (position uint64, err error) {
 	slices.Sort(parts)
 	if snapshot > 0 {
 		if err := j.loadSnapshot(filepath.Join(j.dir, snapshotName(snapshot)), load); err != nil {
-			return 0, err
+			return 0, nil, err
 		}
 		if len(parts) == 0 || parts[0] != snapshot {
-			return 0, fmt.Errorf("%w: %s, which goes on where %s ends, is missing", ErrDamaged, partName(snapshot), snapshotName(snapshot))
+			return 0, nil, fmt.Errorf("%w: %s, which goes on where %s ends, is missing", ErrDamaged, partName(snapshot), snapshotName(snapshot))
 		}
 	} else if len(parts) > 0 && parts[0] != 1 {
-		return 0, fmt.Errorf("%w: %s is missing", ErrDamaged, partName(1))
+		return 0, nil, fmt.Errorf("%w: %s is missing", ErrDamaged, partName(1))
 	}
 	if err := j.mend(parts); err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	a := assembler{load: load}
 	for i, n := range parts {
 		size, err := a.part(filepath.Join(j.dir, partName(n)))
 		if err != nil {
-			return 0, err
+			return 0, nil, err
 		}
 		if i == 0 && len(a.starts) == 0 && snapshot > 0 {
-			return 0, fmt.Errorf("%w: %s is empty", ErrDamaged, partName(n))
+			return 0, nil, fmt.Errorf("%w: %s is empty", ErrDamaged, partName(n))
 		}
 		j.number = n
 		j.sizes[n] = size
 		j.logSize.Add(size)
 	}
+	written = a.at
+	if staged, err = a.stage(chains); err != nil {
+		return 0, nil, fmt.Errorf("%s: %w", stageName, err)
+	}
 	if a.synced > a.at {
-		return 0, lostSynced(a.at, a.synced)
+		return 0, nil, lostSynced(a.at, a.synced)
 	}
 	removeBefore(j.dir, snapshot)
-	return a.at, nil
+	return written, staged, nil
 }
 
 func lostSynced(at, synced uint64) error {
@@ -251,6 +276,29 @@ func (a *assembler) begin(start uint64) {
 	}
 	// Where a power cut took something away, the parts behind it are of no use, up to that which was begun in its place.
 	a.gap = start > a.at+uint64(len(a.buf))
+}
+
+// stage adds what goes on in the stage where the log ends, and returns it.
+func (a *assembler) stage(chains []chain) (staged []byte, err error) {
+	a.begin(a.at)
+	from := a.at
+	for _, c := range chains {
+		for _, e := range c {
+			end := e.at + uint64(len(e.data))
+			if e.at > a.at || len(a.buf) > 0 {
+				break // a power cut took away what was before it
+			}
+			if end <= a.at {
+				continue // it was written
+			}
+			data := e.data[a.at-e.at:]
+			if err := a.piece(a.at, data); err != nil {
+				return nil, err
+			}
+			staged = append(staged, data[:min(uint64(len(data)), a.at-from-uint64(len(staged)))]...)
+		}
+	}
+	return staged, nil
 }
 
 // piece adds a piece of the stream, and loads the records that it completes.
