@@ -5,6 +5,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -20,6 +21,10 @@ import (
 // read its replies, a message so large that it comes in pieces), when the connection has ended, and when somebody recalls it. Each session
 // has one read in a round, so one that floods the server does not keep the others waiting. Requests that wait for others have goroutines in any
 // case. TLS connections have no descriptor that carries their bytes, and stay with their own goroutines.
+//
+// While one session is the only one that has something, round after round, the poller receives from that one at once, without asking first who is ready, and
+// asks only every now and then: after 16 tries or 20 µs, so that others who come wait no longer than for a few requests more. That takes a seventh off
+// a call of a client that has the server to itself. (An epoll entry's callback remains in the sender's way, but makes a tenth of what asking does.)
 //
 // When nothing is ready the poller looks again for some microseconds (wire.Spinner), if a CPU can be spared and that was not in vain just before; then it parks in Go's poller, in
 // which an epoll descriptor stands like any other. So a quiet server does nothing at all, and has no thread for it. A blocking epoll_wait
@@ -42,15 +47,30 @@ type poller struct {
 	events  []unix.EpollEvent
 	n       int // of events
 	ready   []*session
-	ask     func(fd uintptr) bool // look, for raw
-	err     error                 // of look
+	ask     func(fd uintptr) bool // lookAll, for raw
+	err     error                 // of lookAll
 	try     func() bool           // look, for spinner
 	spinner wire.Spinner
+
+	// Likewise, of the session that is alone.
+	last   *session  // the only one that was ready in the last round; nil if there were several
+	rounds int       // for which that has been so
+	alone  *session  // the same, after aloneRounds; nil otherwise
+	tries  int       // to receive from alone since the kernel was asked who is ready
+	asked  time.Time // when that was
+	came   bool      // look has received from alone
+	failed error     // or could not, for this reason
 }
 
 const (
 	pollEvents = 128 // in one round
 	bellSlot   = -1
+
+	// A session is alone after so many rounds in which no other was ready, and the kernel is asked for others after so many tries to receive from it or
+	// so much time.
+	aloneRounds = 8
+	aloneTries  = 16
+	aloneTime   = 20 * time.Microsecond
 )
 
 // polled is the part of a session that a poller has to do with.
@@ -86,7 +106,7 @@ func newPoller(sv *server) (_ *poller, err error) {
 		unix.Close(p.bell)
 		return nil, os.NewSyscallError("epoll_ctl", err)
 	}
-	p.ask = func(uintptr) bool { return p.look() }
+	p.ask = func(uintptr) bool { return p.lookAll() }
 	p.try = p.look
 	p.spinner.Persistent = true
 	go p.run()
@@ -169,6 +189,9 @@ func (p *poller) giveBackLocked(s *session) {
 	if s.polled.slot == 0 {
 		return
 	}
+	if s == p.alone || s == p.last {
+		p.setAlone(nil)
+	}
 	// If the descriptor is closed already, the kernel has taken it out.
 	s.stream.socket.control(func(fd int) error { return unix.EpollCtl(p.fd, unix.EPOLL_CTL_DEL, fd, nil) })
 	p.dropLocked(s)
@@ -189,12 +212,16 @@ func (p *poller) run() {
 			p.giveUp()
 			return
 		}
+		if p.came {
+			p.serveAlone()
+			continue
+		}
 		if !p.collect() {
 			return
 		}
 		if !together {
 			for _, s := range p.ready {
-				if !s.servePolled() || !s.tryFlush() {
+				if !s.servePolled(s.stream.tryFill(false)) || !s.tryFlush() {
 					p.giveBack(s)
 				}
 			}
@@ -202,7 +229,7 @@ func (p *poller) run() {
 		}
 		// What all of them have done is kept by one write(2), before the first reply.
 		for i, s := range p.ready {
-			if !s.servePolled() {
+			if !s.servePolled(s.stream.tryFill(false)) {
 				p.giveBack(s)
 				p.ready[i] = nil
 			}
@@ -212,6 +239,29 @@ func (p *poller) run() {
 				p.giveBack(s)
 			}
 		}
+	}
+}
+
+// serveAlone does what look has received.
+func (p *poller) serveAlone() {
+	s := p.alone
+	if !s.servePolled(true, p.failed) || !s.tryFlush() {
+		p.giveBack(s)
+		return
+	}
+	if time.Since(p.asked) > aloneTime {
+		p.tries = aloneTries
+	}
+}
+
+// setAlone says which session was the only one that was ready in a round; nil is none.
+func (p *poller) setAlone(s *session) {
+	if s != p.last || s == nil {
+		p.last, p.rounds, p.alone = s, 0, nil
+		return
+	}
+	if p.rounds++; p.rounds >= aloneRounds {
+		p.alone = s
 	}
 }
 
@@ -254,12 +304,18 @@ func (p *poller) collect() bool {
 			p.ready = append(p.ready, p.slots[e.Fd])
 		}
 	}
+	if len(p.ready) == 1 {
+		p.setAlone(p.ready[0])
+	} else {
+		p.setAlone(nil)
+	}
 	return true
 }
 
-// wait waits until something is ready.
+// wait waits until something is ready, or came.
 func (p *poller) wait() error {
-	if p.look() || p.err != nil {
+	p.came = false
+	if p.look() {
 		return p.err
 	}
 	if p.spinner.Spin(p.try) {
@@ -267,17 +323,31 @@ func (p *poller) wait() error {
 		return p.err
 	}
 	defer p.spinner.Done()
+	p.setAlone(nil)
 	if err := p.raw.Read(p.ask); err != nil {
 		return err
 	}
 	return p.err
 }
 
-// look asks what is ready, and reports whether there is something or it failed.
+// look receives from the session that is alone, or asks who is ready, and reports whether there is something or it failed.
 func (p *poller) look() bool {
+	if p.alone == nil || p.tries >= aloneTries {
+		return p.lookAll()
+	}
+	p.tries++
+	p.came, p.failed = p.alone.stream.tryFill(false)
+	return p.came
+}
+
+// lookAll asks what is ready, and reports whether there is something or it failed.
+func (p *poller) lookAll() bool {
 	n, err := sys.EpollNow(p.fd, p.events)
 	if p.n = n; err != 0 {
 		p.err = err
+	}
+	if p.tries = 0; p.alone != nil {
+		p.asked = time.Now()
 	}
 	return n > 0 || err != 0
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/go-multiproc/multiproc/manager"
 	"github.com/go-multiproc/multiproc/process"
 	"github.com/go-multiproc/multiproc/psync"
+	"github.com/go-multiproc/multiproc/value"
 )
 
 var onSocket = manager.Options{NoRings: true}
@@ -380,5 +381,59 @@ func TestPolledAndKept(t *testing.T) {
 	}
 	if n, err := d.Len(ctx); n != clients*keys || err != nil {
 		t.Errorf("%d entries, %v", n, err)
+	}
+}
+
+type hurried struct {
+	Path string
+	Done *value.Value[int64] // how many calls it has made
+	Tick *psync.Event        // is set when that is a multiple of ticks
+}
+
+const ticks = 200
+
+var callOnAndOn = process.Register(func(ctx context.Context, h hurried) error {
+	m, err := manager.Connect(ctx, "unix", h.Path, onSocket)
+	if err != nil {
+		return err
+	}
+	d, err := manager.OpenDict[string, int64](m, "d")
+	if err != nil {
+		return err
+	}
+	for n := int64(1); ; n++ {
+		if err := d.Set(ctx, "k", n); err != nil {
+			return err
+		}
+		h.Done.Store(n)
+		if n%ticks == 0 {
+			h.Tick.Set()
+		}
+	}
+})
+
+// A client that has had the server for itself, and asks one thing after the other without a pause, does not get many answers before another one who asks in
+// between gets its own.
+func TestAloneNoMore(t *testing.T) {
+	server := start(t, manager.Options{})
+	ctx := testContext(t)
+	h := hurried{Path: server.Addr().String(), Done: must[*value.Value[int64]](t)(value.New[int64](0)), Tick: must[*psync.Event](t)(psync.NewEvent())}
+	defer h.Done.Close()
+	defer h.Tick.Close()
+	d := must[*manager.Dict[string, int64]](t)(manager.OpenDict[string, int64](connect(t, h.Path, onSocket), "d"))
+	run(t, callOnAndOn, h)
+	const calls = 200
+	var late []int64
+	for range calls {
+		h.Tick.Clear()
+		check(t, h.Tick.Wait(ctx)) // it was alone for that long
+		before := h.Done.Load()
+		last, _, err := d.Get(ctx, "k")
+		check(t, err)
+		late = append(late, last-before)
+	}
+	slices.Sort(late)
+	if n := late[calls*9/10]; n > 100 { // it should be 16 at most
+		t.Errorf("a tenth of the calls were served only after %d of the other client's", n)
 	}
 }

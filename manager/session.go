@@ -212,10 +212,9 @@ func (s *session) recall() {
 	}
 }
 
-// servePolled does the requests that one read brings, without blocking, for the poller. It reports false if the session's own goroutine is to
-// go on.
-func (s *session) servePolled() bool {
-	ok, err := s.stream.tryFill(false)
+// servePolled does the requests that one read has brought, without blocking, for the poller. It reports false if the session's own goroutine is to
+// go on. Its arguments are what the stream's tryFill returned.
+func (s *session) servePolled(ok bool, err error) bool {
 	for ok && err == nil {
 		var payload []byte
 		payload, ok, err = s.stream.frame()

@@ -15,13 +15,17 @@ import (
 // as long as that has paid: a try in vain halves how often it is tried, down to one read in 64, and one that
 // succeeds restores it. A read that waits for long costs one spinTime and then nothing.
 //
-// Between tries the thread yields its CPU by the system call, because on a busy machine the peer may be waiting for this very
-// CPU. runtime.Gosched would not do that, and takes three times as long.
+// After the first few tries the thread yields its CPU between them by the system call, because on a busy machine the peer may be waiting for this very
+// CPU. runtime.Gosched would not do that, and takes three times as long. Where nobody wants the CPU a yield takes longer than a try, and the message
+// waits for it; see Spinner.Persistent.
 const (
 	spinTime         = 50 * time.Microsecond
-	spinEager        = 4 // tries before the first yield
-	spinMisses       = 6 // 1 << spinMisses reads without a try, at most
-	persistentMisses = 2 // likewise, for a Spinner that is Persistent
+	spinEager        = 4                      // tries before the first yield, to begin with
+	spinEagerLeast   = 2                      // and in the end, where others want the CPU
+	spinEagerMost    = 24                     // and where nobody does
+	spinYield        = 1500 * time.Nanosecond // what a yield and a try take, at most, if nobody does
+	spinMisses       = 6                      // 1 << spinMisses reads without a try, at most
+	persistentMisses = 2                      // likewise, for a Spinner that is Persistent
 
 	// A try that takes longer than spinStall has lost its CPU: to the peer, perhaps, but then parking is as good. One that takes longer than
 	// spinLost has lost it for a whole time slice: there are more who want to run than CPUs, and there who yields waits for milliseconds, where one that
@@ -66,11 +70,15 @@ type Spinner struct {
 	// Persistent is for conversations that others share the CPUs with: a try may take twice as long before it counts as one in vain, and those
 	// that were in vain keep it from spinning for a few reads only. Who sleeps among processes that hand the CPUs around is the last to
 	// get one again: with four clients of one server on two CPUs that takes twice as long.
+	//
+	// It also learns how soon to yield: from yields that took no time, that the CPU is not wanted, and it may try on for the time of a
+	// whole round trip; from one that did, that it is.
 	Persistent bool
 
 	misses int // in a row
 	skip   int // reads to go without a try
 	slot   *atomic.Int64
+	eager  int // tries before the first yield; 0 = spinEager
 }
 
 // others counts the other reads that have begun to wait not long ago.
@@ -103,16 +111,23 @@ func (s *Spinner) Spin(try func() bool) bool {
 	if spinners.Add(1) > limit {
 		return false
 	}
+	if s.eager == 0 {
+		s.eager = spinEager
+	}
+	eager := s.eager
 	for n, now := 0, begin; ; n++ {
 		if s.others(now) >= limit {
 			return false
 		}
-		if n >= spinEager {
+		if n >= eager {
 			sys.Yield()
 		}
 		ok := try()
 		last := now
 		now = sinceStart()
+		if n >= eager && s.Persistent {
+			s.yielded(now - last)
+		}
 		switch took := now - last; {
 		case took > int64(spinLost):
 			p := min(max(2*pause.Load(), int64(pauseMin)), int64(pauseMax))
@@ -132,6 +147,15 @@ func (s *Spinner) Spin(try func() bool) bool {
 			s.miss()
 			return false
 		}
+	}
+}
+
+// yielded learns from what a yield and a try took.
+func (s *Spinner) yielded(took int64) {
+	if took > int64(spinYield) {
+		s.eager = max(s.eager/2, spinEagerLeast)
+	} else {
+		s.eager = min(s.eager+1, spinEagerMost)
 	}
 }
 
