@@ -99,7 +99,85 @@ const (
 	finished // and has returned
 )
 
-const holders = 8 // + n: who has leased message n
+const (
+	holders = 8 // + n: who has leased message n
+	tried   = holders + 6
+)
+
+// What the model notes at tried, of one who tries: bits, which are no actor's.
+const (
+	wasEmpty = 1 << (8 + iota) // at some moment since it was called
+	wasFull
+)
+
+// seen is what there is to be noted there now.
+func seen(v *explore.View) (bits uint64) {
+	t, h := ring.Place(v.Word(wordAt(tailOffset))), ring.Place(v.Word(wordAt(headOffset)))
+	switch uint32(t) - uint32(h) {
+	case 0:
+		return wasEmpty
+	case 2:
+		return wasFull
+	}
+	return 0
+}
+
+// keepSeen notes it at each step.
+func keepSeen(v *explore.View) { v.Ghost.Set(tried, v.Ghost.Get(tried)|seen(v)) }
+
+// says checks a no: it must have been true at some moment of the call, the end of which it is noted at.
+func says(p *explore.Process, what string, needs uint64) {
+	p.Note(func(v *explore.View) {
+		if v.Ghost.Get(tried)&needs == 0 {
+			v.Failf("%s says no, which was never so", what)
+		}
+	})
+}
+
+func called(p *explore.Process) { p.Note(func(v *explore.View) { v.Ghost.Set(tried, seen(v)) }) }
+
+// tryGetter tries to take a message some times.
+func tryGetter(g ring.Geometry, n int) explore.Actor {
+	return explore.Actor{Name: "who tries to get", Run: func(p *explore.Process) {
+		q := explored(p, g)
+		last := uint64(0)
+		for i := range n {
+			p.At(uint64(i), last)
+			called(p)
+			b, ok, err := q.tryGet(nil)
+			switch {
+			case errors.Is(err, ErrClosed):
+			case err != nil:
+				p.Failf("tryGet: %v", err)
+			case ok:
+				last = take(p, b, last, true)
+			default:
+				says(p, "tryGet", wasEmpty)
+			}
+		}
+		p.At(99)
+	}}
+}
+
+// tryPutter tries to put a message.
+func tryPutter(g ring.Geometry, m uint64) explore.Actor {
+	return explore.Actor{Name: "who tries to put", Run: func(p *explore.Process) {
+		q := explored(p, g)
+		p.At(0)
+		called(p)
+		note(p, m, sending)
+		ok, err := q.tryPut(content(m))
+		switch {
+		case err != nil:
+			p.Failf("tryPut: %v", err)
+		case ok:
+			note(p, m, sent)
+		default:
+			says(p, "tryPut", wasFull)
+		}
+		p.At(99)
+	}}
+}
 
 func note(p *explore.Process, n uint64, bit uint64) {
 	p.Note(func(v *explore.View) {
@@ -347,6 +425,11 @@ func TestExploreQueue(t *testing.T) {
 		{"leases", 2, true, 0, 0, 0, true, actors{leaser(two, true), leaser(two, false)}},
 		{"leases, a death", 1, true, 1, 0, 0, true, actors{leaser(two, true), leaser(two, false)}},
 		{"a put and leases, a death", 0, false, 1, 0, 0, false, actors{immortal(producer(two, 1, 2, true)), leaser(two, false)}},
+		{"one tries to get", 1, false, 0, 0, 0, false, actors{producer(two, 2, 1, true), consumer(two, 2, true), tryGetter(two, 1)}},
+		{"one tries to get, a death", 1, false, 1, 0, 0, true, actors{immortal(producer(two, 2, 1, true)), consumer(two, 2, true), immortal(tryGetter(two, 1))}},
+		{"one tries twice to get", 1, false, 0, 0, 0, true, actors{producer(two, 2, 1, true), consumer(two, 1, true), tryGetter(two, 2)}},
+		{"one tries to put", 2, false, 0, 0, 0, false, actors{producer(two, 3, 1, false), consumer(two, 2, true), tryPutter(two, 4)}},
+		{"one tries to put, a death", 2, false, 1, 0, 1, false, actors{producer(two, 3, 1, false), consumer(two, 1, true), immortal(tryPutter(two, 4))}},
 		{"a reservation", 0, false, 0, 0, 0, false, actors{reserver(two, 1, true), consumer(two, 2, true)}},
 		{"a reservation, a death", 0, false, 1, 0, 1, false, actors{reserver(two, 1, false), immortal(fickle(two, 1))}},
 	} {
@@ -364,6 +447,9 @@ func TestExploreQueue(t *testing.T) {
 				for n := range tt.held {
 					v.Ghost.Set(int(n)+1, sending|sent)
 				}
+			}
+			if strings.HasPrefix(tt.name, "one tries") {
+				m.Stepped = keepSeen
 			}
 			m.Deaths, m.Spurious, m.Cancels = tt.deaths, tt.spurious, tt.cancels
 			m.AnySlices = tt.cancels > 0 // who waits for a message of the dead has to give up
@@ -420,6 +506,17 @@ func TestExploreFindsFaultsInQueue(t *testing.T) {
 				return v
 			}}, "slice",
 		},
+		{
+			"the tail as it was one message ago", 0, 1,
+			[]explore.Actor{producer(two, 2, 1, false), tryGetter(two, 1)},
+			explore.Fault{Word: func(real mem.Scheduler, op mem.Op, w *mem.Uint64, a, b uint64) uint64 {
+				v := real.Word(op, w, a, b)
+				if placeOf(w) == wordAt(tailOffset) && op == mem.Load && uint32(v) == 1 {
+					return 0
+				}
+				return v
+			}}, "which was never so",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := queueModel(tt.name, two, tt.actors...)
@@ -429,7 +526,7 @@ func TestExploreFindsFaultsInQueue(t *testing.T) {
 					v.Ghost.Set(int(n)+1, sending|sent)
 				}
 			}
-			m.Deaths, m.Slices = tt.deaths, -1
+			m.Deaths, m.Slices, m.Stepped = tt.deaths, -1, keepSeen
 			explore.Find(t, m, tt.fault, tt.found)
 		})
 	}

@@ -44,6 +44,9 @@ type Model struct {
 
 	// Died notes a death, before anybody can find it. It may be nil.
 	Died func(v *View, actor int)
+	// Stepped notes what a step of any process has brought about, beside what the process itself
+	// notes: that something was so at some moment. It may be nil.
+	Stepped func(v *View)
 	// Always looks at every state, Finally at those in which nobody has anything
 	// left to do. They call v.Failf. They may be nil.
 	Always, Finally func(v *View)

@@ -522,6 +522,10 @@ func (x *search) advance(st []byte, p, slot int, o outcome) {
 	x.setNode(st, p, e.to)
 	x.view.st, x.view.Ghost = st, Ghost{st[x.ghost:x.dead]}
 	x.note(e)
+	if x.m.Stepped != nil {
+		x.m.Stepped(&x.view)
+		x.noted()
+	}
 }
 
 // note applies what an edge notes.
