@@ -91,10 +91,11 @@ func (m *Mutex) use() *lock.Mutex {
 // ErrOwnerDied if it is abandoned, ctx's own error, or one that is fs.ErrClosed.
 func (m *Mutex) Lock(ctx context.Context) error { return m.use().Lock(ctx, lock.User) }
 
-// TryLock takes the lock if it is free. It does not wait; if another process
-// holds the lock, it asks the kernel whether that process is alive, and returns
-// ErrOwnerDied if it is not.
-func (m *Mutex) TryLock() (bool, error) { return m.use().TryLock(lock.User) }
+// TryLock takes the lock if it is free. It does not wait for who holds it; if that is another
+// process, it asks the kernel whether that process is alive, and returns ErrOwnerDied if it is
+// not. A free lock may be kept for somebody who has waited for long: then TryLock waits until that one
+// has it, or for some milliseconds if it does not come.
+func (m *Mutex) TryLock() (bool, error) { return m.use().LockIfFree(lock.User) }
 
 // Unlock gives the lock back. It returns ErrNotHeld if this process does not
 // hold it, and ErrLockLost if it was taken away by an operator.

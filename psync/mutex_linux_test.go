@@ -288,6 +288,42 @@ func TestTryLockFindsDeath(t *testing.T) {
 	t.Error("never found out")
 }
 
+// A free lock that is kept for one who has waited for long is free, once that one was killed.
+func TestTryLockAfterTheDeathOfWhoItWasKeptFor(t *testing.T) {
+	const hungry = 1 << 5 // in the lock's word; see package lock
+	s, err := shm.New(16 << 10)
+	verify.Must(t, err)
+	defer s.Close()
+	mu, err := psync.MutexAt(s, 0)
+	verify.Must(t, err)
+	rmu, err := psync.RMutexAt(s, psync.Alignment)
+	verify.Must(t, err)
+	rw, err := psync.RWMutexAt(s, 2*psync.Alignment)
+	verify.Must(t, err)
+	for _, tt := range []struct {
+		name string
+		off  int
+		try  func() (bool, error)
+	}{
+		{"Mutex", 0, mu.TryLock},
+		{"RMutex", psync.Alignment, func() (bool, error) {
+			_, ok, err := rmu.TryLock(t.Context())
+			return ok, err
+		}},
+		{"RWMutex", 2 * psync.Alignment, rw.TryLock},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			words(s.Bytes()[tt.off:])[0] = hungry
+			if ok, err := tt.try(); !ok || err != nil {
+				t.Errorf("%v, %v", ok, err)
+			}
+			if ok, err := tt.try(); ok || err != nil {
+				t.Errorf("once more: %v, %v", ok, err)
+			}
+		})
+	}
+}
+
 // While one repairs, the others wait for the outcome.
 func TestRecoverOnce(t *testing.T) {
 	s := newShared(t)

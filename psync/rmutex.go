@@ -174,7 +174,7 @@ func (r *RMutex) TryLock(ctx context.Context) (context.Context, bool, error) {
 			return ctx, ok, err
 		}
 	}
-	if ok, err := r.l.TryLock(lock.User); !ok || err != nil {
+	if ok, err := r.l.LockIfFree(lock.User); !ok || err != nil {
 		return ctx, false, err
 	}
 	return r.own(ctx), true, nil

@@ -81,9 +81,9 @@ func fickle(p *explore.Process, m *Mutex, round uint64) bool {
 	return err == nil
 }
 
-// trier does not wait.
+// trier does not wait for a holder.
 func trier(p *explore.Process, m *Mutex, round uint64) bool {
-	ok, err := m.TryLock(User)
+	ok, err := m.LockIfFree(User)
 	if err != nil && !errors.Is(err, ErrOwnerDied) {
 		p.Failf("TryLock: %v", err)
 	}

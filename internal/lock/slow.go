@@ -30,6 +30,50 @@ func (m *Mutex) lockSlow(ctx context.Context, mode Mode) error {
 	return m.acquired()
 }
 
+// LockIfFree is TryLock for a user, whom it tells no more than is true: a lock that is free, and kept
+// for somebody who has waited for long, is waited for. Either that one takes it, within the time that a
+// wake-up takes, or does not, since it was killed, or is stopped: then it is taken for it, after
+// the slices of a millisecond to eight that those who wait have, too. (TryLock leaves it
+// alone, as sync.Mutex does: for ever, if nobody comes who waits.)
+func (m *Mutex) LockIfFree(mode Mode) (bool, error) {
+	for {
+		ok, err := m.TryLock(mode)
+		if w := m.load(); ok || err != nil || w.held() || !w.hungry() {
+			runtime.KeepAlive(m)
+			return ok, err
+		}
+		if ok, err = m.awaitKept(mode); ok || err != nil {
+			return ok, err
+		}
+	}
+}
+
+// awaitKept takes a lock that is kept for somebody. It reports false when somebody has it.
+func (m *Mutex) awaitKept(mode Mode) (bool, error) {
+	got := false
+	// Like one who waits for a repair, it has nothing to wait for when the lock is held.
+	err := m.q.wait(context.Background(), m.h, new(mending), func(w word, t turn) (verdict, error) {
+		switch {
+		case w.mayTake(t):
+			if got = m.cas(w, w.takenBy(m.own|word(mode))|t.sticky); got {
+				return taken, nil
+			}
+			return again, nil
+		case w.held():
+			return settled, nil
+		case w.abandoned():
+			return settled, ErrOwnerDied
+		}
+		return blocked, nil
+	})
+	if err != nil || !got {
+		runtime.KeepAlive(m) // until a wake-up was passed on
+		return false, err
+	}
+	err = m.acquired()
+	return err == nil, err
+}
+
 // Relock is Lock for a caller who held the lock and wants it back: without a ctx, and
 // also when it is abandoned. Then it reports ErrOwnerDied, and the lock is held and stays
 // marked, so that Unlock gives it back as abandoned. With any other error, it is not held.

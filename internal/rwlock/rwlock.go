@@ -409,7 +409,7 @@ func (p *process) bury() bool {
 // TryLock takes the lock for writing if it is free, without waiting. It finds out about
 // dead holders.
 func (l *RWMutex) TryLock() (bool, error) {
-	ok, err := l.w.TryLock(lock.Scoped)
+	ok, err := l.w.LockIfFree(lock.Scoped)
 	if !ok {
 		return false, err
 	}
