@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/go-multiproc/multiproc/internal/crash"
 )
 
 // When what was written is synced to the disk.
@@ -198,8 +200,10 @@ func (j *Journal) writeLocked() error {
 	j.at += uint64(len(buf))
 	j.stage.turn()
 	j.mu.Unlock()
+	crash.At("journal.turned")
 
 	err := j.part.append(j.written.Load(), buf, j.synced.Load())
+	crash.At("journal.written")
 	if err != nil {
 		err = j.escapeLocked(buf, err)
 	}

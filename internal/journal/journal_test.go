@@ -242,6 +242,9 @@ func loadModel(dir string, o journal.Options) (*model, error) {
 		if position == 0 {
 			m.through[key] = r.Uint()
 		}
+		if r.More() {
+			r.Bytes() // makes it long
+		}
 		if position == 0 || position > m.through[key] {
 			m.values[key] += n
 		}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/go-multiproc/multiproc/internal/crash"
 )
 
 // A Load is given each record that Open finds, in order: first those of the snapshot, for which position is 0, then those of the log, with their place in
@@ -66,6 +68,7 @@ func Open(dir string, o Options, load Load) (*Journal, error) {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
 	// What was staged is written before anything else is staged in its place. If that fails, it stays there.
+	crash.At("journal.loaded")
 	failed := j.write() != nil
 	if o.Sync != SyncNever || len(staged) > 0 && !failed {
 		if err := j.sync(); err != nil {
@@ -74,6 +77,7 @@ func Open(dir string, o Options, load Load) (*Journal, error) {
 			return nil, err
 		}
 	}
+	crash.At("journal.kept")
 	switch {
 	case failed:
 	case o.Sync == SyncAlways: // which has no use for one

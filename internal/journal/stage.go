@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+
+	"github.com/go-multiproc/multiproc/internal/crash"
 )
 
 // A stage is a file in memory that this process shares with the kernel (mmap(2), MAP_SHARED). A record that was copied into it is in the
@@ -92,7 +94,9 @@ func (s *stage) put(i, used int, at uint64, data []byte) (ok bool) {
 	binary.BigEndian.PutUint32(head[4:], stagedSum(head[8:], data))
 	e := half(s.memory, i)[used : used+size]
 	copy(e, head[:])
+	crash.At("journal.staging")
 	clear(e[stagedHead+copy(e[stagedHead:], data):])
+	crash.At("journal.staged")
 	s.active, s.used = i, used+size
 	return true
 }

@@ -5,6 +5,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/go-multiproc/multiproc/internal/crash"
 )
 
 // makeStage makes the file of a stage, or empties it, and maps it.
@@ -21,6 +23,7 @@ func makeStage(name string) ([]byte, error) {
 	if err := fill(f, stageHead, 2*stageHalf); err != nil {
 		return nil, err
 	}
+	crash.At("journal.stage.emptied")
 	if _, err := f.WriteAt(append([]byte(stageFormat), stageVersion), 0); err != nil {
 		return nil, err
 	}

@@ -4,14 +4,22 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
+	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/go-multiproc/multiproc/array"
 	"github.com/go-multiproc/multiproc/internal/journal"
@@ -34,16 +42,20 @@ func noting(args []string) int {
 		return 1
 	}
 	fmt.Println("noting")
+	if args[2] == "failing" {
+		signal.Ignore(syscall.SIGXFSZ)
+		go failing()
+	}
 	for w := range notingWriters {
 		go func() {
 			for i := m.value(fmt.Sprint(w)) + 1; ; i++ {
-				m.add(fmt.Sprint(w), 1)
-				if rand.IntN(2000) == 0 { // too long to be staged, or so long that others do not find room
-					m.pad(rand.IntN(2 * journal.StageHalf))
+				long := 0
+				if rand.IntN(2000) == 0 { // it does not fit, or others do not
+					long = rand.IntN(2 * journal.StageHalf)
 				}
-				if err := m.j.Flush(); err != nil {
-					fmt.Println(err)
-					os.Exit(1)
+				m.addLong(fmt.Sprint(w), long)
+				for m.j.Flush() != nil {
+					runtime.Gosched()
 				}
 				flushed.Store(w, i)
 			}
@@ -52,44 +64,17 @@ func noting(args []string) int {
 	select {}
 }
 
-// A process that notes all the time is killed again and again, in the midst of staging, writing, syncing and checkpoints; what it
-// had flushed is there each time.
-func TestKilledWhileItNotes(t *testing.T) {
-	dir := quickDir(t)
-	flushed, err := array.NewRaw[uint64](notingWriters)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { flushed.Close() })
-	arg, files := reexec.Give(t, flushed)
-	rounds := 25
-	if testing.Short() {
-		rounds = 8
-	}
-	staged := 0
-	for range rounds {
-		p := reexec.Start(t, "noting", files, arg, dir)
-		if line := p.Line(); line != "noting" {
-			t.Fatal(line)
-		}
-		time.Sleep(rand.N(10 * time.Millisecond)) // a kill at any moment
-		p.Cmd.Process.Kill()
-		p.Cmd.Wait()
-		if b, err := os.ReadFile(filepath.Join(dir, "stage")); err == nil && !bytes.Equal(b[journal.StageHead:journal.StageHead+8], make([]byte, 8)) {
-			staged++
-		}
-		m := openModel(t, killed(t, dir), journal.Options{Sync: journal.SyncNever, Reserve: 1})
-		for w := range notingWriters {
-			// One more may have been noted, and not yet counted.
-			if n, least := m.value(fmt.Sprint(w)), flushed.Load(w); n < least || n > least+1 {
-				t.Fatalf("writer %d: found %d, had flushed %d", w, n, least)
+// failing has every write to a file fail for some milliseconds, again and again. What is mapped is none.
+func failing() {
+	for {
+		time.Sleep(rand.N(4 * time.Millisecond))
+		for _, most := range []uint64{0, unix.RLIM_INFINITY} {
+			if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: most, Max: unix.RLIM_INFINITY}); err != nil {
+				fmt.Println(err)
+				os.Exit(1)
 			}
-			flushed.Store(w, m.value(fmt.Sprint(w)))
+			time.Sleep(rand.N(3 * time.Millisecond))
 		}
-		m.j.Close()
-	}
-	if staged == 0 {
-		t.Error("nothing was staged in any round")
 	}
 }
 
@@ -99,12 +84,134 @@ func (m *model) value(key string) uint64 {
 	return m.values[key]
 }
 
-// pad notes something that takes n bytes and means nothing.
-func (m *model) pad(n int) {
+// addLong is add of 1, in a record that takes so many bytes more.
+func (m *model) addLong(key string, more int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.values[key]++
 	w := m.j.Begin()
-	w.Text(strings.Repeat("x", n))
-	w.Uint(0)
+	w.Text(key)
+	w.Uint(1)
+	if more > 0 {
+		w.Text(strings.Repeat("x", more))
+	}
 	w.End()
+}
+
+// A killing is a directory in which processes note that are killed.
+type killing struct {
+	dir     string
+	flushed *array.Array[uint64]
+	arg     string
+	files   []*os.File
+}
+
+func newKilling(t *testing.T) *killing {
+	t.Helper()
+	flushed, err := array.NewRaw[uint64](notingWriters)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { flushed.Close() })
+	k := &killing{dir: quickDir(t), flushed: flushed}
+	k.arg, k.files = reexec.Give(t, flushed)
+	return k
+}
+
+// check finds what was flushed before the kill.
+func (k *killing) check(t *testing.T) {
+	t.Helper()
+	at := killed(t, k.dir)
+	m := openModel(t, at, journal.Options{Sync: journal.SyncNever, Reserve: 1})
+	for w := range notingWriters {
+		// One more may have been noted, and not yet counted.
+		n, least := m.value(fmt.Sprint(w)), k.flushed.Load(w)
+		if n < least || n > least+1 {
+			t.Fatalf("writer %d: found %d, had flushed %d", w, n, least)
+		}
+		k.flushed.Store(w, n)
+	}
+	m.j.Close()
+	os.RemoveAll(at)
+}
+
+// A process that notes all the time is killed again and again, in the midst of staging, writing, syncing and checkpoints, and while nothing can be
+// written; what it had flushed is there each time.
+func TestKilledWhileItNotes(t *testing.T) {
+	rounds := 25
+	if testing.Short() {
+		rounds = 8
+	}
+	for _, disk := range []string{"working", "failing"} {
+		t.Run(disk, func(t *testing.T) {
+			k := newKilling(t)
+			staged := 0
+			for range rounds {
+				p := reexec.Start(t, "noting", k.files, k.arg, k.dir, disk)
+				if line := p.Line(); line != "noting" {
+					t.Fatal(line)
+				}
+				time.Sleep(rand.N(10 * time.Millisecond)) // a kill at any moment
+				p.Cmd.Process.Kill()
+				p.Cmd.Wait()
+				if b, err := os.ReadFile(filepath.Join(k.dir, "stage")); err == nil && len(bytes.Trim(b[journal.StageHead:], "\x00")) > 0 {
+					staged++
+				}
+				k.check(t)
+			}
+			if staged == 0 {
+				t.Error("nothing was staged in any round")
+			}
+		})
+	}
+}
+
+// A process is killed at each label of this package, at several passes.
+func TestCrashPoints(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var labels []string
+	for _, f := range files {
+		src, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`crash\.At\("(journal\.[^"]+)"\)`).FindAllSubmatch(src, -1) {
+			labels = append(labels, string(m[1]))
+		}
+	}
+	if len(labels) < 7 {
+		t.Fatalf("only %q", labels)
+	}
+	bin := filepath.Join(t.TempDir(), "journal.test")
+	if out, err := exec.Command("go", "test", "-c", "-tags", "multiproc_crash", "-o", bin, ".").CombinedOutput(); err != nil {
+		t.Fatalf("building: %v\n%s", err, out)
+	}
+	k := newKilling(t)
+	for _, label := range labels {
+		hit := false
+		for _, pass := range []int{1, 2, 3, 50} {
+			cmd := exec.Command(bin, k.arg, k.dir, "working")
+			cmd.Env = append(os.Environ(), fmt.Sprintf("MULTIPROC_CRASH=%s:%d", label, pass))
+			p := reexec.StartCmd(t, cmd, "noting", k.files)
+			late := time.AfterFunc(2*time.Second, func() { p.Cmd.Process.Kill() }) // it does not come there so often
+			said, _ := io.ReadAll(p.Out)
+			p.Cmd.Wait()
+			if status := p.Cmd.ProcessState.Sys().(syscall.WaitStatus); !status.Signaled() || status.Signal() != syscall.SIGKILL {
+				t.Fatalf("%s:%d: %v: %s", label, pass, p.Cmd.ProcessState, said)
+			}
+			hit = late.Stop() || hit
+			k.check(t)
+			if pass > 1 && strings.Contains("journal.loaded journal.kept journal.stage.emptied", label) {
+				break // once in an Open
+			}
+		}
+		if !hit {
+			t.Errorf("nobody came to %s", label)
+		}
+	}
 }
 
 // staging returns a copy of the directory of a journal whose records are staged only, and its stage.
