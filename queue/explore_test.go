@@ -159,6 +159,26 @@ func tryGetter(g ring.Geometry, n int) explore.Actor {
 	}}
 }
 
+// watcher waits until there is something to be had, and then takes it if that is still so.
+func watcher(g ring.Geometry) explore.Actor {
+	return explore.Actor{Name: "who watches", Run: func(p *explore.Process) {
+		q := explored(p, g)
+		p.At(0)
+		if err := q.awaitReady(context.Background()); err != nil {
+			p.Failf("awaitReady: %v", err)
+		}
+		p.At(1)
+		b, ok, err := q.tryGet(nil)
+		if err != nil && !errors.Is(err, ErrClosed) {
+			p.Failf("tryGet: %v", err)
+		}
+		if ok {
+			take(p, b, 0, true)
+		}
+		p.At(99)
+	}}
+}
+
 // tryPutter tries to put a message.
 func tryPutter(g ring.Geometry, m uint64) explore.Actor {
 	return explore.Actor{Name: "who tries to put", Run: func(p *explore.Process) {
@@ -430,6 +450,7 @@ func TestExploreQueue(t *testing.T) {
 		{"one tries twice to get", 1, false, 0, 0, 0, true, actors{producer(two, 2, 1, true), consumer(two, 1, true), tryGetter(two, 2)}},
 		{"one tries to put", 2, false, 0, 0, 0, false, actors{producer(two, 3, 1, false), consumer(two, 2, true), tryPutter(two, 4)}},
 		{"one tries to put, a death", 2, false, 1, 0, 1, false, actors{producer(two, 3, 1, false), consumer(two, 1, true), immortal(tryPutter(two, 4))}},
+		{"one watches", 1, false, 0, 0, 0, false, actors{producer(two, 2, 1, true), consumer(two, 1, true), watcher(two)}},
 		{"a reservation", 0, false, 0, 0, 0, false, actors{reserver(two, 1, true), consumer(two, 2, true)}},
 		{"a reservation, a death", 0, false, 1, 0, 1, false, actors{reserver(two, 1, false), immortal(fickle(two, 1))}},
 	} {

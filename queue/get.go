@@ -199,31 +199,3 @@ func (q *core) drop(ctx context.Context) (n int, err error) {
 	runtime.KeepAlive(q)
 	return n, err
 }
-
-// ready reports whether get would return at once.
-func (q *core) ready() bool {
-	if q.h.Closed() {
-		return true
-	}
-	if !q.r.Peek() {
-		return false
-	}
-	// It may be a message that is still being written, or one that somebody has found to be
-	// gone meanwhile. Whoever has the lock is taking it.
-	ok, err := q.consumers.TryLock(lock.Scoped)
-	if err != nil {
-		return true
-	}
-	if !ok {
-		return false
-	}
-	rd := q.r.Reader()
-	o, err := rd.Next()
-	room, _ := rd.Publish()
-	_ = q.consumers.Unlock()
-	if room {
-		q.roomMade()
-		q.idle.Broadcast()
-	}
-	return o == ring.Done || o == ring.Shut || err != nil
-}
