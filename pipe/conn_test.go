@@ -380,7 +380,7 @@ func TestPoll(t *testing.T) {
 // waitParked waits until a goroutine stands in function.
 func waitParked(t testing.TB, function string) {
 	t.Helper()
-	for range 5000 {
+	for range 60000 {
 		buf := make([]byte, 1<<20)
 		for g := range strings.SplitSeq(stacks(buf), "\n\n") {
 			if strings.Contains(g, function) && strings.Contains(g, "IO wait") {

@@ -308,7 +308,7 @@ func TestPeerStopped(t *testing.T) {
 
 func waitStopped(t *testing.T, pid int) {
 	t.Helper()
-	for range 5000 {
+	for range 60000 {
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err != nil {
 			t.Skip(err)

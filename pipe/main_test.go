@@ -150,7 +150,7 @@ func openFDs() []string {
 // settle waits until f is at most 0, because some things are released by a goroutine that nobody can wait for, and returns its last value.
 func settle(f func() int) int {
 	n := f()
-	for range 100 {
+	for range 2000 {
 		if n <= 0 {
 			break
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -180,9 +181,14 @@ func barrierParty(t *testing.T, bin, label string, pass int) (time.Duration, boo
 		}
 		return 0, false
 	}
-	broken(t, err, becauseLost)
-	if !b.Broken() {
-		t.Error("not broken")
+	if passed := words(w.Bytes())[rounds-1]; err == nil && l == "<nil>" && bits.OnesCount64(passed) == 2 {
+		// It had come to the last round, which nobody waits in any more: a busy machine can keep it from sleeping earlier.
+		t.Log("died in the last round, which was complete")
+	} else {
+		broken(t, err, becauseLost)
+		if !b.Broken() {
+			t.Error("not broken")
+		}
 	}
 	verify.Must(t, b.Reset())
 	other.begins("barrier wait")
