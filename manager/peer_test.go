@@ -51,7 +51,7 @@ func dialRaw(t testing.TB, path string) net.Conn {
 
 // Peers that break the protocol lose their connection; everybody else goes on, and nothing is left of them.
 func TestBadClients(t *testing.T) {
-	defer manager.SetHelloTime(100 * time.Millisecond)()
+	defer manager.SetHelloTime(time.Second)() // which those who do say hello have, too
 	path := serve(t, manager.Options{MaxMessage: 1 << 20})
 	m := connect(t, path, manager.Options{})
 	ctx := testContext(t)

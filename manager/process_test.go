@@ -752,6 +752,7 @@ func TestServerStopped(t *testing.T) {
 	}
 	// Far more than the socket's buffers take.
 	big := make([]byte, 256<<10)
+	var took []time.Duration
 	for range 40 {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
 		begun := time.Now()
@@ -760,9 +761,11 @@ func TestServerStopped(t *testing.T) {
 		if err != context.DeadlineExceeded {
 			t.Fatalf("Append to a stopped server: %v", err)
 		}
-		if d := time.Since(begun); d > time.Second {
-			t.Errorf("the deadline was obeyed after %v", d)
-		}
+		took = append(took, time.Since(begun))
+	}
+	slices.Sort(took)
+	if median := took[len(took)/2]; median > 100*time.Millisecond {
+		t.Errorf("deadlines were obeyed after %v", took)
 	}
 	syscall.Kill(pid, syscall.SIGCONT)
 	ctx := testContext(t)

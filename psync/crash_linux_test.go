@@ -22,11 +22,14 @@ import (
 	"github.com/go-multiproc/multiproc/psync"
 )
 
-// recovery is how soon after a death the others must be able to go on, where nothing else
-// wants the CPUs. A machine that is busy with something else can delay any one case by as much as it
-// likes, so nine in ten cases are held to it, where there are some dozens, and the median
-// of a few; patience bounds each.
-const recovery = 100 * time.Millisecond
+// recovery is how soon after a death the others must be able to go on, where nothing else wants
+// the CPUs. The median is held to it: a machine that is busy, or that gives us its CPUs for a part of the
+// time only, can delay many cases by as much as it likes. Where there are some dozens, nine in ten
+// are held to stuckFor; patience bounds each.
+const (
+	recovery = 100 * time.Millisecond
+	stuckFor = time.Second
+)
 
 // prompt checks the times that the others needed.
 func prompt(t *testing.T, times []time.Duration) {
@@ -35,12 +38,11 @@ func prompt(t *testing.T, times []time.Duration) {
 	median, worst := times[len(times)/2], times[len(times)-1]
 	busy := reexec.Busy(t)
 	t.Logf("%d deaths; the others went on after %v (median), %v (worst); to start a process takes %v", len(times), median, worst, busy)
-	judged := median
-	if len(times) >= 20 {
-		judged = times[len(times)*9/10]
+	if median > recovery+4*busy {
+		t.Errorf("the others went on after %v only, while to start a process takes %v", median, busy)
 	}
-	if judged > recovery+4*busy {
-		t.Errorf("the others went on after %v only, while to start a process takes %v", judged, busy)
+	if p90 := times[len(times)*9/10]; len(times) >= 20 && p90 > stuckFor+4*busy {
+		t.Errorf("one in ten times the others went on after %v only", p90)
 	}
 }
 

@@ -330,8 +330,12 @@ func TestCrashPoints(t *testing.T) {
 	busy := reexec.Busy(t)
 	t.Logf("%d deaths; the others went on after %v (median), %v (nine in ten), %v (worst); to start a process takes %v",
 		len(times), times[len(times)/2], times[len(times)*9/10], times[len(times)-1], busy)
-	if p90 := times[len(times)*9/10]; p90 > 100*time.Millisecond+4*busy {
-		t.Errorf("the others went on after %v only, while to start a process takes %v", p90, busy)
+	// A machine that stops us for a part of each half second delays more than one in ten.
+	if median := times[len(times)/2]; median > 100*time.Millisecond+4*busy {
+		t.Errorf("the others went on after %v only, while to start a process takes %v", median, busy)
+	}
+	if p90 := times[len(times)*9/10]; p90 > time.Second+4*busy {
+		t.Errorf("one in ten times the others went on after %v only", p90)
 	}
 }
 
