@@ -23,7 +23,7 @@ const (
 	spinEager        = 4                      // tries before the first yield, to begin with
 	spinEagerLeast   = 2                      // and in the end, where others want the CPU
 	spinEagerMost    = 24                     // and where nobody does
-	spinYield        = 1500 * time.Nanosecond // what a yield and a try take, at most, if nobody does
+	spinYield        = 1200 * time.Nanosecond // what a yield takes, at most, if nobody does
 	spinMisses       = 6                      // 1 << spinMisses reads without a try, at most
 	persistentMisses = 2                      // likewise, for a Spinner that is Persistent
 
@@ -121,13 +121,13 @@ func (s *Spinner) Spin(try func() bool) bool {
 		}
 		if n >= eager {
 			sys.Yield()
+			if s.Persistent {
+				s.yielded(sinceStart() - now)
+			}
 		}
 		ok := try()
 		last := now
 		now = sinceStart()
-		if n >= eager && s.Persistent {
-			s.yielded(now - last)
-		}
 		switch took := now - last; {
 		case took > int64(spinLost):
 			p := min(max(2*pause.Load(), int64(pauseMin)), int64(pauseMax))
@@ -150,7 +150,7 @@ func (s *Spinner) Spin(try func() bool) bool {
 	}
 }
 
-// yielded learns from what a yield and a try took.
+// yielded learns from the time that a yield took.
 func (s *Spinner) yielded(took int64) {
 	if took > int64(spinYield) {
 		s.eager = max(s.eager/2, spinEagerLeast)
