@@ -3,6 +3,8 @@
 package process
 
 import (
+	"os"
+	"os/signal"
 	"syscall"
 	"time"
 )
@@ -12,6 +14,17 @@ const ClosingTime = closingTime
 
 // ReadEarly reports whether a variable of the environment counts only for who is executed with it.
 func ReadEarly(key string) bool { return readEarly(key) }
+
+// IgnoredWhileLooked has a program ignore a signal while it is looked whether that handles it, and reports whether it is ignored afterwards.
+func IgnoredWhileLooked(sig syscall.Signal) bool {
+	h := handler{sig: sig, on: make(chan os.Signal, 1)}
+	signal.Notify(h.on, sig)
+	defer signal.Reset(sig)
+	newWitness().others(&h)
+	signal.Ignore(sig)
+	ours := h.resume()
+	return signal.Ignored(sig) && h.gone && !ours
+}
 
 // ReadyPIDs are the children that wait for a job.
 func ReadyPIDs() (pids []int) {

@@ -28,6 +28,17 @@ type handler struct {
 	gone   bool // we have given up
 }
 
+// resume asks for the signal again after it was given up for a moment. If the program has said meanwhile that it ignores it, it is given up
+// for good: who asks for a signal makes an end of its being ignored. (Between the two calls there remains an instant; os/signal does not do both in one.)
+func (h *handler) resume() (ours bool) {
+	if signal.Ignored(h.sig) {
+		h.gone = true // the program ignores it, and so shall its children
+		return false
+	}
+	signal.Notify(h.on, h.sig)
+	return true
+}
+
 func handleSignals() *signals {
 	s := &signals{
 		interrupts:   handler{sig: syscall.SIGINT},
@@ -115,7 +126,7 @@ func (s *signals) look() {
 		}
 		if !h.gone {
 			h.others = s.witness.others(h)
-			signal.Notify(h.on, h.sig)
+			h.resume()
 		}
 	}
 }
@@ -123,8 +134,7 @@ func (s *signals) look() {
 func (s *signals) received(h *handler) {
 	if h.gone {
 		// It arrived while we gave up. If it did not go to the program as well, the default behaviour is overdue.
-		signal.Notify(h.on, h.sig)
-		if !s.witness.others(h) {
+		if h.resume() && !s.witness.others(h) {
 			dieOf(h.sig)
 		}
 		return
@@ -134,7 +144,9 @@ func (s *signals) received(h *handler) {
 		h.gone = true
 		return
 	}
-	signal.Notify(h.on, h.sig)
+	if !h.resume() {
+		return
+	}
 	close(s.stopping)
 	s.end(h.sig)
 }

@@ -374,11 +374,18 @@ var handlesHangup = process.Register(func(ctx context.Context, _ struct{}) error
 func init() {
 	mains["shutdown"] = func() int {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		time.Sleep(300 * time.Millisecond) // it is at work, and we look around
+		time.Sleep(1200 * time.Millisecond) // it is at work, and we look around: after a quarter of a second, half of one, and one
 		fmt.Println("ready")
 		<-ctx.Done()
 		stop() // so that a second signal kills
 		return 0
+	}
+}
+
+// Main looks now and then whether the program handles a signal itself. One that is ignored just then stays ignored.
+func TestIgnoredWhileLooked(t *testing.T) {
+	if !process.IgnoredWhileLooked(syscall.SIGWINCH) {
+		t.Error("the signal is not ignored any more")
 	}
 }
 
