@@ -31,13 +31,16 @@ func ExampleDict_SetTTL() {
 	defer m.Close()
 	sessions := ok(manager.NewDict[string, string](m))
 
+	w := ok(sessions.Watch(ctx, "token")) // before it can be gone
+	defer w.Close()
 	if err := sessions.SetTTL(ctx, "token", "ada", 20*time.Millisecond); err != nil {
 		fmt.Println(err)
 	}
-	w := ok(sessions.Watch(ctx, "token"))
-	defer w.Close()
-	gone := ok(w.Next(ctx))
-	fmt.Println(gone.Key, gone.Present)
+	news := ok(w.Next(ctx))
+	for news.Present { // it has come
+		news = ok(w.Next(ctx))
+	}
+	fmt.Println(news.Key, news.Present)
 	// Output: token false
 }
 
