@@ -63,7 +63,8 @@ type Journal struct {
 	options Options
 
 	end   atomic.Uint64 // where the newest record ends in the stream
-	acked atomic.Uint64 // Flush has nothing to do up to here
+	acked atomic.Uint64 // Flush has nothing to wait for up to here
+	due   atomic.Bool   // much is staged: the next Flush writes it
 
 	mu    sync.Mutex // innermost: held from Begin to End
 	buf   []byte     // records to be written
@@ -120,6 +121,9 @@ func (j *Journal) ended() {
 		first = j.stage.used == 0
 		if j.stage.add(j.at+uint64(from), j.buf[from:]) {
 			j.acked.Store(end)
+			if j.stage.used >= stageDue {
+				j.due.Store(true)
+			}
 		}
 	}
 	j.mu.Unlock()
@@ -132,7 +136,7 @@ func (j *Journal) ended() {
 func (j *Journal) Position() uint64 { return j.end.Load() }
 
 // Flushed reports whether Flush has nothing to do.
-func (j *Journal) Flushed() bool { return j.end.Load() <= j.acked.Load() }
+func (j *Journal) Flushed() bool { return j.end.Load() <= j.acked.Load() && !j.due.Load() }
 
 // SyncsAlways reports whether Flush syncs.
 func (j *Journal) SyncsAlways() bool { return j.options.Sync == SyncAlways }
@@ -142,6 +146,9 @@ func (j *Journal) SyncsAlways() bool { return j.options.Sync == SyncAlways }
 func (j *Journal) Flush() error {
 	to := j.end.Load()
 	if to <= j.acked.Load() {
+		if j.due.Load() && j.due.CompareAndSwap(true, false) {
+			j.write() // an error is in j.trouble, and what was staged is still there
+		}
 		return nil
 	}
 	j.io.Lock()
@@ -199,6 +206,7 @@ func (j *Journal) writeLocked() error {
 	j.buf, j.spare = j.spare[:0], nil
 	j.at += uint64(len(buf))
 	j.stage.turn()
+	j.due.Store(false)
 	j.mu.Unlock()
 	crash.At("journal.turned")
 

@@ -20,7 +20,7 @@ import (
 
 // A stage is a file in memory that this process shares with the kernel (mmap(2), MAP_SHARED). A record that was copied into it is in the
 // page cache, exactly as after a write(2), and so outlives this process's death at any moment; but the copy takes some nanoseconds, where
-// a write takes longer than all else that a call does. What is staged is written to the log, many records at a time, when there is no room for more, and before a sync.
+// a write takes longer than all else that a call does. What is staged is written to the log, many records at a time, when there is much of it, and before a sync.
 // After a kill, [Open] finds what was staged and not yet written.
 //
 // The stage says nothing about what the disk has: a sync writes the log, and syncs that. It is no second log either: what stands in it counts only as
@@ -53,8 +53,12 @@ const (
 	stageVersion = 1
 	stageHead    = 4096 // before the halves; the rest of it is zero
 
-	// stageHalf is small enough that to write it keeps a caller waiting for some 30 µs only, and stays in a processor's cache.
+	// stageHalf bounds what can be staged in one record.
 	stageHalf = 64 << 10
+	// stageDue is from where on a Flush writes what is staged. That takes some 20 µs: who waits for an answer meanwhile still looks for it
+	// (see package duplex), and need not be woken. To have it done beside gains nothing, since those who call and those who answer use
+	// the CPUs.
+	stageDue  = 16 << 10
 	stageSize = stageHead + 2*stageHalf
 
 	stagedHead = 24 // of an entry
