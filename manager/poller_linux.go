@@ -227,7 +227,7 @@ func (p *poller) run() {
 			}
 			continue
 		}
-		// What all of them have done is kept by one write(2), before the first reply.
+		// What all of them have done is kept before the first reply.
 		for i, s := range p.ready {
 			if !s.servePolled(s.stream.tryFill(false)) {
 				p.giveBack(s)

@@ -365,7 +365,8 @@ func (q *Queue[T]) getMany(ctx context.Context, buf []T) (int, error) {
 	return n, err
 }
 
-// Len is the number of messages that wait to be taken, at some moment during the call.
+// Len is the number of messages that nobody has taken or leased, at some moment during the call. One that is to be delivered again, after Nack
+// or the death of who leased it, is not among them: TryGet and TryLease know of it.
 func (q *Queue[T]) Len() int {
 	c := q.use()
 	n := c.r.Len()
