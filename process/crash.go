@@ -54,6 +54,7 @@ type crash struct {
 	panicked    bool   // else it is a fatal error, or a signal
 	outOfMemory bool   // the system refused memory
 	aborted     bool   // by C code
+	collecting  bool   // in the garbage collector, or beside it
 	inferred    bool   // reason is told from the stack
 }
 
@@ -84,6 +85,7 @@ func parseCrash(text string) *crash {
 	case strings.HasPrefix(head, "SIG"):
 		c.reason = fatalSignal(head)
 		c.aborted = strings.HasPrefix(head, "SIGABRT")
+		c.collecting = c.reason == "SIGSEGV: segmentation violation" && onSystemStack(c.stack)
 	case strings.HasPrefix(head, "[signal "):
 		c.reason = "fatal error: fault: " + strings.TrimSuffix(strings.TrimPrefix(head, "[signal "), "]")
 	case strings.HasPrefix(head, "fatal error: "): // no runtime does so today, but it would be right
@@ -130,6 +132,12 @@ func fatalSignal(head string) string {
 		}
 	}
 	return name
+}
+
+// onSystemStack reports whether a stack is one of the runtime's own, on which no code but its own runs, and that of the garbage collector above all.
+func onSystemStack(stack string) bool {
+	title, frames, _ := strings.Cut(stack, "\n")
+	return strings.HasPrefix(title, "goroutine 0 ") && strings.HasPrefix(frames, "runtime.")
 }
 
 // thrower returns the function that found a fatal error, "" if none did.

@@ -18,6 +18,7 @@ func TestParseCrash(t *testing.T) {
 		reason      string
 		panicked    bool
 		outOfMemory bool
+		collecting  bool
 	}{
 		{name: "panic", text: "panic: oh no\n\n" + goroutine, reason: "oh no", panicked: true},
 		{name: "panic of lines", text: "panic: a\n\tb\n\n" + goroutine, reason: "a\nb", panicked: true},
@@ -27,6 +28,8 @@ func TestParseCrash(t *testing.T) {
 		{name: "kill", text: "SIGSEGV: segmentation violation\nPC=0x4 m=0 sigcode=0 addr=0x1bd6\n\n" + goroutine, reason: "SIGSEGV: segmentation violation, sent by a process"},
 		{name: "tgkill", text: "SIGABRT: abort\nPC=0x4 m=0 sigcode=-6\n\n" + goroutine, reason: "SIGABRT: abort, sent by a process"},
 		{name: "fault in C", text: "SIGSEGV: segmentation violation\nPC=0x4 m=0 sigcode=1 addr=0x0\nsignal arrived during cgo execution\n\n" + goroutine, reason: "SIGSEGV: segmentation violation"},
+		{name: "fault in the collector", text: "SIGSEGV: segmentation violation\nPC=0x4 m=6 sigcode=1 addr=0x0\n\ngoroutine 0 gp=0x1 m=6 mp=0x2 [idle]:\nruntime.(*spanQueue).tryDrain(0x400)\n\t/x.go:1\n\n" + goroutine, reason: "SIGSEGV: segmentation violation", collecting: true},
+		{name: "kill beside the collector", text: "SIGSEGV: segmentation violation\nPC=0x4 m=6 sigcode=0 addr=0x1\n\ngoroutine 0 gp=0x1 m=6 mp=0x2 [idle]:\nruntime.futex()\n\t/x.go:1\n\n" + goroutine, reason: "SIGSEGV: segmentation violation, sent by a process"},
 		{name: "fault", text: "[signal SIGSEGV: segmentation violation code=0x1 addr=0xdead pc=0x4]\n\n" + goroutine, reason: "fatal error: fault: SIGSEGV: segmentation violation code=0x1 addr=0xdead pc=0x4"},
 		{name: "stack", text: "\nruntime stack:\n" + throw + "runtime.newstack()\n\t/x.go:1 +0x5\nruntime.morestack()\n\t/x.s:1\n\n" + goroutine, reason: "fatal error: stack overflow"},
 		{name: "map", text: "\ngoroutine 22 [running]:\ninternal/runtime/maps.fatal({0x4fb236?, 0x0?})\n\t/x.go:1 +0x18\nmain.f()\n\t/x.go:3\n", reason: "fatal error: concurrent use of a map, at least one a write"},
@@ -41,7 +44,7 @@ func TestParseCrash(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := parseCrash(test.text)
-			if c == nil || c.reason != test.reason || c.panicked != test.panicked || c.outOfMemory != test.outOfMemory {
+			if c == nil || c.reason != test.reason || c.panicked != test.panicked || c.outOfMemory != test.outOfMemory || c.collecting != test.collecting {
 				t.Errorf("%+v", c)
 			}
 		})

@@ -160,9 +160,9 @@ func (e *exit) beyondLimits(p *Process, c *crash, used sys.Usage) {
 	case c == nil:
 	case c.outOfMemory:
 		e.err.MemoryKill = limits.Memory > 0 || memoryLimited()
-	case c.aborted && limits.Memory > 0 && used.Peak > limits.Memory:
+	case (c.aborted || c.collecting) && limits.Memory > 0 && used.Peak > limits.Memory:
 		// C code gives up in this way when it is refused memory: in a program with any, that is how the kernel's limit is met when
-		// the Go runtime happens to want a thread just then.
+		// the Go runtime happens to want a thread just then. The collector of Go 1.26 looks into the table that it did not get.
 		e.err.MemoryKill = true
 		e.err.Err += fmt.Sprintf(" (out of memory: it had %.1f MiB, Limits.Memory is %.1f MiB)", float64(used.Peak)/(1<<20), float64(limits.Memory)/(1<<20))
 	}

@@ -106,7 +106,7 @@ func limitMemory(n int64) error {
 	if limit < debug.SetMemoryLimit(-1) {
 		debug.SetMemoryLimit(limit)
 	}
-	(&memoryGuard{n, uint64(limit)}).arm()
+	newMemoryGuard(n, uint64(limit)).arm()
 
 	// RLIMIT_AS would count reserved addresses too, of which a Go program of 20 MiB has more than a gigabyte.
 	used, err := writableMemory()

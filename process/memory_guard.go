@@ -3,6 +3,8 @@ package process
 import (
 	"fmt"
 	"runtime"
+	"sync"
+	"time"
 )
 
 // A memoryGuard ends this process when what is in use of its memory is beyond the limit. It looks after each collection, which is when that
@@ -10,9 +12,36 @@ import (
 type memoryGuard struct {
 	given int64  // what the user said
 	limit uint64 // as the collector was told it, the runtime's own memory included
+
+	mu    sync.Mutex
+	later *time.Timer // to look once more
+	wait  time.Duration
+}
+
+// How long after a collection the guard looks once more, each time twice as long after the time before, until the Go runtime makes a collection of its own
+// accord (two minutes after the last).
+const (
+	guardSoon = 100 * time.Millisecond
+	guardLate = 2 * time.Minute
+)
+
+func newMemoryGuard(given int64, limit uint64) *memoryGuard {
+	g := &memoryGuard{given: given, limit: limit}
+	g.later = time.AfterFunc(guardLate, func() {
+		g.look()
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.wait *= 2; g.wait < guardLate {
+			g.later.Reset(g.wait)
+		}
+	})
+	return g
 }
 
 // arm sees to it that the next collection is looked at: whatever nobody refers to is found by it.
+//
+// But a collection that is under way by now does not find it, since it takes for used what is allocated beside it; and if the program does nothing from
+// then on, there is no other one. Hence the timer, which a program that goes on puts off with each collection.
 func (g *memoryGuard) arm() {
 	// Not smaller, and not without a pointer: such objects live together, and die together.
 	type sentinel struct{ self *memoryGuard }
@@ -20,6 +49,10 @@ func (g *memoryGuard) arm() {
 		g.look()
 		g.arm()
 	}, g)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.wait = guardSoon
+	g.later.Reset(g.wait)
 }
 
 // look ends the process if it is beyond the limit. What was allocated while a collection ran counts as in use, and on a busy
