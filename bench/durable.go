@@ -29,6 +29,10 @@ var durableGroup = group{
 	},
 }
 
+// longer is how many times the usual number of calls is made, which take 20 ms: what is written every now and then, and synced each second,
+// is to be in all of them.
+const longer = 10
+
 func durableExperiments(ctx context.Context) (_ []experiment, _ func(), err error) {
 	var ends undoing
 	defer ends.runIf(&err)
@@ -59,7 +63,7 @@ func durableExperiments(ctx context.Context) (_ []experiment, _ func(), err erro
 		if err != nil {
 			return nil, nil, err
 		}
-		experiments = append(experiments, keyedExperiments(side.name, ourDict{d}, c)...)
+		experiments = append(experiments, keyedExperiments(side.name, ourDict{d}, c, longer)...)
 	}
 	each := len(experiments) / 2
 	var inTurn []experiment
@@ -74,7 +78,7 @@ func durableExperiments(ctx context.Context) (_ []experiment, _ func(), err erro
 		if err != nil {
 			return nil, nil, err
 		}
-		inTurn = append(inTurn, keyedExperiments(side.name, ourDict{d}, nil)[0])
+		inTurn = append(inTurn, keyedExperiments(side.name, ourDict{d}, nil, longer)[0])
 	}
 	synced, err := dict(manager.Options{Path: filepath.Join(dir, "synced"), Sync: manager.SyncAlways})
 	if err != nil {

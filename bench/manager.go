@@ -189,7 +189,7 @@ func managerExperiments(ctx context.Context) (_ []experiment, _ func(), err erro
 		if err != nil {
 			return nil, nil, err
 		}
-		experiments = append(experiments, keyedExperiments(side.name, ourDict{side.dict}, c)...)
+		experiments = append(experiments, keyedExperiments(side.name, ourDict{side.dict}, c, 1)...)
 	}
 	client, stop, err := startRedis(ctx)
 	if err != nil {
@@ -202,7 +202,7 @@ func managerExperiments(ctx context.Context) (_ []experiment, _ func(), err erro
 		if err != nil {
 			return nil, nil, err
 		}
-		experiments = append(experiments, keyedExperiments("redis", redisHash{client}, c)...)
+		experiments = append(experiments, keyedExperiments("redis", redisHash{client}, c, 1)...)
 	}
 	// Those that are compared run one after the other, whatever else there is.
 	each := len(experiments) / 3
@@ -218,9 +218,9 @@ func managerExperiments(ctx context.Context) (_ []experiment, _ func(), err erro
 	return append(experiments, python("manager.py")), ends.run, nil
 }
 
-// keyedExperiments measures one side.
-func keyedExperiments(name string, k keyed, c *crew) []experiment {
-	const n = 20_000
+// keyedExperiments measures one side, with so many times the usual number of calls.
+func keyedExperiments(name string, k keyed, c *crew, times int) []experiment {
+	n := 20_000 * times
 	entries := map[string]int{}
 	for i := range 1000 {
 		entries[fmt.Sprint("key ", i)] = i
@@ -249,13 +249,13 @@ func keyedExperiments(name string, k keyed, c *crew) []experiment {
 			}
 			return nil
 		}),
-		measure("16", 16*2_000, func(ctx context.Context) error {
+		measure("16", 16*2_000*times, func(ctx context.Context) error {
 			var work sync.WaitGroup
 			var failed error
 			var once sync.Once
 			for range 16 {
 				work.Go(func() {
-					if err := getAndSet(ctx, k, 2_000); err != nil {
+					if err := getAndSet(ctx, k, 2_000*times); err != nil {
 						once.Do(func() { failed = err })
 					}
 				})
@@ -263,9 +263,9 @@ func keyedExperiments(name string, k keyed, c *crew) []experiment {
 			work.Wait()
 			return failed
 		}),
-		measure("4", 4*4_000, func(context.Context) error { return c.work(4_000) }),
-		measure("batch", 20*len(entries), func(ctx context.Context) error {
-			for range 20 {
+		measure("4", 4*4_000*times, func(context.Context) error { return c.work(4_000 * times) }),
+		measure("batch", 20*times*len(entries), func(ctx context.Context) error {
+			for range 20 * times {
 				if err := k.setMany(ctx, entries); err != nil {
 					return err
 				}
