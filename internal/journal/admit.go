@@ -62,8 +62,10 @@ func (j *Journal) settle() {
 		case <-j.closing:
 			return
 		}
-		if j.write() == nil && (j.options.Sync == SyncEachSecond || j.leftovers()) {
-			j.sync() // an error is in j.trouble
+		// Errors are in j.trouble. What cannot be written does not keep the disk from getting what was.
+		j.write()
+		if j.options.Sync == SyncEachSecond || j.leftovers() {
+			j.sync()
 		}
 		if j.trouble.Load() != nil || j.room.Load() > j.options.Reserve {
 			j.recover()

@@ -57,6 +57,22 @@ func write(t testing.TB, j *journal.Journal) {
 	}
 }
 
+// goesOn notes one record more than was found, closes the journal, and finds them all again.
+func goesOn(t testing.TB, j *journal.Journal, dir string, found []string, o journal.Options) {
+	t.Helper()
+	note(j, "next")
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	j, again := open(t, dir, o)
+	if !slices.Equal(again, append(slices.Clone(found), "next")) {
+		t.Fatalf("found %q, and after one more %q", found, again)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // killed returns a copy of a journal's directory as a kill would leave it now.
 func killed(t testing.TB, dir string) string {
 	t.Helper()
@@ -147,14 +163,7 @@ func TestTornAtEveryByte(t *testing.T) {
 			if !slices.Equal(found, all[:len(found)]) || len(found) < 1 || cut == len(whole) && len(found) < 4 {
 				t.Fatalf("cut at %d, then %q: found %q", cut, tail, found)
 			}
-			note(j, "next")
-			if err := j.Close(); err != nil {
-				t.Fatal(err)
-			}
-			_, again := open(t, at, journal.Options{Sync: journal.SyncNever, Reserve: 1})
-			if !slices.Equal(again, append(slices.Clone(found), "next")) {
-				t.Fatalf("cut at %d, then %q: found %q, and after one more %q", cut, tail, found, again)
-			}
+			goesOn(t, j, at, found, journal.Options{Sync: journal.SyncNever, Reserve: 1})
 		}
 	}
 }
@@ -449,14 +458,7 @@ func FuzzOpen(f *testing.F) {
 		if err != nil {
 			return
 		}
-		note(j, "next")
-		if err := j.Close(); err != nil {
-			t.Fatal(err)
-		}
-		_, again := open(t, dir, journal.Options{Reserve: 1, Sync: journal.SyncNever})
-		if !slices.Equal(again, append(found, "next")) {
-			t.Fatalf("found %q, then %q", found, again)
-		}
+		goesOn(t, j, dir, found, journal.Options{Reserve: 1, Sync: journal.SyncNever})
 	})
 }
 

@@ -56,8 +56,8 @@ const (
 	// stageHalf bounds what can be staged in one record.
 	stageHalf = 64 << 10
 	// stageDue is from where on a Flush writes what is staged. That takes some 20 µs: who waits for an answer meanwhile still looks for it
-	// (see package duplex), and need not be woken. To have it done beside gains nothing, since those who call and those who answer use
-	// the CPUs.
+	// (see package duplex), and need not be woken. To have it done beside is better for large records only: one at a time, those who call
+	// and those who answer use the CPUs.
 	stageDue  = 16 << 10
 	stageSize = stageHead + 2*stageHalf
 

@@ -261,15 +261,7 @@ func TestStageTornAtEveryByte(t *testing.T) {
 				t.Fatalf("byte %d, %s: found %q", at, name, found)
 			}
 			lengths[len(found)] = true
-			note(j, "next")
-			if err := j.Close(); err != nil {
-				t.Fatal(err)
-			}
-			j, again := open(t, damaged, journal.Options{Sync: journal.SyncNever, Reserve: 1})
-			if !slices.Equal(again, append(slices.Clone(found), "next")) {
-				t.Fatalf("byte %d, %s: found %q, and after one more %q", at, name, found, again)
-			}
-			j.Close()
+			goesOn(t, j, damaged, found, journal.Options{Sync: journal.SyncNever, Reserve: 1})
 			os.RemoveAll(damaged)
 		}
 	}
@@ -478,15 +470,47 @@ func FuzzStage(f *testing.F) {
 		if err != nil {
 			return
 		}
-		note(j, "next")
-		if err := j.Close(); err != nil {
-			t.Fatal(err)
-		}
-		j, again := open(t, dir, journal.Options{Reserve: 1, Sync: journal.SyncNever})
-		if !slices.Equal(again, append(found, "next")) {
-			t.Fatalf("found %q, then %q", found, again)
-		}
-		j.Close()
+		goesOn(t, j, dir, found, journal.Options{Reserve: 1, Sync: journal.SyncNever})
 		os.RemoveAll(dir)
 	})
+}
+
+// syncing writes one record, and stages another one that cannot be written any more: the first is synced all the same.
+func syncing(args []string) int {
+	fail := func(err error) int {
+		fmt.Println(err)
+		return 1
+	}
+	j, _, err := tryOpen(args[0], journal.Options{Pause: 100 * time.Millisecond})
+	if err != nil {
+		return fail(err)
+	}
+	note(j, "written")
+	if err := j.Write(); err != nil {
+		return fail(err)
+	}
+	signal.Ignore(syscall.SIGXFSZ)
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Max: unix.RLIM_INFINITY}); err != nil {
+		return fail(err)
+	}
+	written := j.Position()
+	note(j, "staged")
+	if err := j.Flush(); err != nil {
+		return fail(err)
+	}
+	staged := int64(j.Position() - written)
+	for begin := time.Now(); j.Stats().Unsynced > staged || j.Stats().Trouble == nil; time.Sleep(time.Millisecond) {
+		if time.Since(begin) > 10*time.Second {
+			return fail(fmt.Errorf("%d bytes are not synced, of which %d cannot be written: %w", j.Stats().Unsynced, staged, j.Stats().Trouble))
+		}
+	}
+	fmt.Println("well")
+	return 0
+}
+
+// While nothing can be written, what was written is synced as ever.
+func TestSyncsWhileNothingCanBeWritten(t *testing.T) {
+	if line := reexec.Start(t, "syncing", nil, t.TempDir()).Line(); line != "well" {
+		t.Error(line)
+	}
 }

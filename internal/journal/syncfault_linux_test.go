@@ -16,7 +16,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	reexec.Main(m, map[string]reexec.Helper{"sync fails": syncFails, "noting": noting})
+	reexec.Main(m, map[string]reexec.Helper{"sync fails": syncFails, "noting": noting, "syncing": syncing})
 }
 
 // What a disk that fails to sync does to a journal. Each case runs in a process of its own, in which fsync(2) fails when it is told to.
