@@ -68,3 +68,6 @@ func DropReady() {
 
 // UsesForkServer reports whether that is the default method.
 func UsesForkServer() bool { return defaultMethod() == ForkServer }
+
+// GuardMemory has a guard end this process when more than limit bytes are in use.
+func GuardMemory(limit int64) { newMemoryGuard(limit, uint64(limit)).arm() }

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -141,6 +142,24 @@ func TestMemoryLimit(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+var idleBeyond = process.Register(func(ctx context.Context, _ struct{}) error {
+	debug.SetGCPercent(-1)
+	runtime.GC() // whatever was under way is over
+	process.GuardMemory(1)
+	<-ctx.Done()
+	return nil
+})
+
+// A child that is beyond its limit and does nothing more, so that no collection tells of it, ends all the same.
+func TestIdleBeyondMemoryLimit(t *testing.T) {
+	p := process.New(idleBeyond, struct{}{})
+	p.Stderr = devNull(t)
+	mustStart(t, p)
+	if e := joinError(t, p); e.Code != 2 || !strings.Contains(e.Err, "out of memory") {
+		t.Errorf("%+v", e)
 	}
 }
 
