@@ -40,4 +40,6 @@ func (*job) adjust() error { return errForkServer }
 
 func sparesInterrupt() bool { return false }
 
+func beginsIdle(int) bool { return false }
+
 var errForkServer = fmt.Errorf("start method forkserver is there on Linux only, use spawn or fork: %w", errors.ErrUnsupported)

@@ -7,6 +7,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // This file is how a child hears signals; signals.go is for the main process.
@@ -21,7 +23,8 @@ func (e *SignalError) Error() string {
 	return fmt.Sprintf("process: received signal %d (%v)", int(e.Signal), e.Signal)
 }
 
-// stopSignals are the signals that end a function's ctx, a bit for each. SIGTERM and SIGXCPU do so in any case.
+// stopSignals are the signals that end a function's ctx, a bit for each. SIGTERM does so in any case, and SIGXCPU where there is a limit that it
+// can come from.
 type stopSignals uint64
 
 // usualStops are those of a process for which nothing else was said.
@@ -48,13 +51,16 @@ func newStopSignals(list []os.Signal) (stopSignals, error) {
 	return s, nil
 }
 
-// early is how a child hears SIGTERM and SIGINT. It takes two threads, and with them a good part of the time that a start takes, so it begins with
-// package initialisation and goes on beside it.
+// early is how a child hears SIGTERM and SIGINT. It takes two threads, and for each signal four switches between threads: a good part of the time that a
+// start takes. So if its job is there already it begins with package initialisation and goes on beside it. If not, it is done one
+// after the other, which takes the least of the machine.
 var early = listenEarly()
 
 type listener struct {
 	functions chan function // once there is one
 	listening chan struct{} // closed when those signals are heard that all children hear
+	signals   chan os.Signal
+	deaf      bool // to SIGINT, from the beginning
 }
 
 // A function is what a listener has to know of the function that runs.
@@ -70,14 +76,28 @@ func listenEarly() *listener {
 	if control < 0 {
 		return nil
 	}
-	l := &listener{make(chan function, 1), make(chan struct{})}
-	go l.run()
+	l := &listener{functions: make(chan function, 1), listening: make(chan struct{}), signals: make(chan os.Signal, 4)}
+	if !beginsIdle(control) {
+		go func() {
+			l.ask()
+			l.run()
+		}()
+	}
 	return l
+}
+
+// listenIdle is for a child that has no job when it begins, before it says that it is ready. Until then it does without: nothing is lost with it.
+func (l *listener) listenIdle() {
+	l.ask()
+	go l.run()
 }
 
 // deliver says how to end the function. It returns a channel that is closed when signals do that.
 func (l *listener) deliver(cancel context.CancelCauseFunc, h *jobHeader) (heard <-chan struct{}) {
 	f := function{cancel: cancel, grace: h.Grace, stop: h.Stop, heard: make(chan struct{})}
+	if h.Limits.CPU > 0 || cpuLimited() {
+		f.stop |= 1 << (syscall.SIGXCPU - 1)
+	}
 	l.functions <- f
 	if f.stop == usualStops {
 		return l.listening // there is nothing to be done; a child that waited for its job need not wait for this as well
@@ -85,21 +105,22 @@ func (l *listener) deliver(cancel context.CancelCauseFunc, h *jobHeader) (heard 
 	return f.heard
 }
 
-func (l *listener) run() {
-	signals := make(chan os.Signal, 4)
-	deaf := signal.Ignored(syscall.SIGINT)
-	if deaf {
-		// A background job of a script, or one under nohup: interrupts from the terminal are not meant for it.
-		signal.Notify(signals, syscall.SIGTERM, syscall.SIGXCPU)
-	} else {
-		signal.Notify(signals, syscall.SIGTERM, syscall.SIGXCPU, syscall.SIGINT)
+// ask asks for the signals that all children hear.
+func (l *listener) ask() {
+	signal.Notify(l.signals, syscall.SIGTERM)
+	// A background job of a script, or one under nohup: interrupts from the terminal are not meant for it.
+	if l.deaf = signal.Ignored(syscall.SIGINT); !l.deaf {
+		signal.Notify(l.signals, syscall.SIGINT)
 	}
 	close(l.listening)
+}
+
+func (l *listener) run() {
 	var f function
 	for f.cancel == nil {
 		select {
 		case f = <-l.functions:
-		case s := <-signals:
+		case s := <-l.signals:
 			select {
 			case f = <-l.functions: // it may have been called meanwhile
 				f.received(s)
@@ -111,9 +132,9 @@ func (l *listener) run() {
 			}
 		}
 	}
-	f.listen(signals, deaf)
+	f.listen(l.signals, l.deaf)
 	close(f.heard)
-	for s := range signals {
+	for s := range l.signals {
 		f.received(s)
 	}
 }
@@ -142,4 +163,10 @@ func (f *function) listen(signals chan os.Signal, deaf bool) {
 			signal.Notify(signals, n)
 		}
 	}
+}
+
+// cpuLimited reports whether the kernel limits the processor time of this process.
+func cpuLimited() bool {
+	var r unix.Rlimit
+	return unix.Getrlimit(unix.RLIMIT_CPU, &r) == nil && r.Cur != unix.RLIM_INFINITY
 }

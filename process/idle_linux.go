@@ -1,6 +1,7 @@
 package process
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"sync"
@@ -22,6 +23,7 @@ var idleness struct {
 // awaitJob says that this process is ready, and waits for the frame of its job. When the parent ends, so does this process,
 // without a word. If the job is there already, the parent does not want to know that we are ready, nor that we have it: told is false.
 func awaitJob(conn *wire.Conn) (frame []byte, fds []int, told bool, err error) {
+	early.listenIdle()
 	if !conn.Ready() && !readable(control) {
 		idleness.mu.Lock()
 		idleness.waiting = true
@@ -36,6 +38,14 @@ func awaitJob(conn *wire.Conn) (frame []byte, fds []int, told bool, err error) {
 	}
 	endUnused(err)
 	return frame, fds, told, err
+}
+
+// beginsIdle reports whether the first frame of a control socket says that there is no job yet. It stays there.
+func beginsIdle(control int) bool {
+	frame := append([]byte{0, 0, 0, byte(len(noJobYet))}, noJobYet...)
+	first := make([]byte, len(frame))
+	n, _, err := unix.Recvfrom(control, first, unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	return err == nil && n == len(frame) && bytes.Equal(first, frame)
 }
 
 // readable reports whether something can be read, the end of the stream for example.

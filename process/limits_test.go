@@ -393,6 +393,35 @@ func TestCPULimit(t *testing.T) {
 	}
 }
 
+// A limit that the parent has itself holds for the child, and is heard of in the same way.
+func TestInheritedCPULimit(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a second of processor time is the least that there is")
+	}
+	eachWay(t, func(t *testing.T) { join(t, start(t, limitItselfAndStart, struct{}{})) })
+}
+
+var limitItselfAndStart = process.Register(func(ctx context.Context, _ struct{}) error {
+	if err := unix.Setrlimit(unix.RLIMIT_CPU, &unix.Rlimit{Cur: 1, Max: 60}); err != nil {
+		return err
+	}
+	process.DropReady() // which were executed without it
+	if process.UsesForkServer() {
+		if err := process.WarmUp(ctx); err != nil {
+			return err
+		}
+	}
+	p := process.New(spin, "heed")
+	if err := p.Start(); err != nil {
+		return err
+	}
+	err := p.Join(ctx)
+	if e := (*process.ExitError)(nil); !errors.As(err, &e) || e.Code != 1 || !strings.Contains(e.Err, "received signal 24 (") {
+		return fmt.Errorf("the child of one with a limit ended with %v", err)
+	}
+	return nil
+})
+
 // A child that is killed by somebody else did not go beyond anything.
 func TestKillIsNoLimit(t *testing.T) {
 	p := process.New(end, "kill")
