@@ -90,8 +90,9 @@ func init() { helloTime.Store(int64(10 * time.Second)) }
 // helloSize bounds every message before the other side is known.
 const helloSize = 64 << 10
 
-// dial connects and introduces this process.
-func (t target) dial(ctx context.Context) (*stream, serverHello, error) {
+// dial connects and introduces this process. It tells before each step what it waits for.
+func (t target) dial(ctx context.Context, tell func(stage string)) (*stream, serverHello, error) {
+	tell("nobody has accepted it yet")
 	c, err := t.dialSocket(ctx)
 	if err != nil {
 		return nil, serverHello{}, err
@@ -99,10 +100,19 @@ func (t target) dial(ctx context.Context) (*stream, serverHello, error) {
 	// The conversation obeys ctx by way of the deadline.
 	raw := c
 	stop := context.AfterFunc(ctx, func() { raw.SetDeadline(time.Unix(1, 0)) })
+	if t.tls != nil {
+		tell("it was accepted, and the server has not shown its certificate yet: it may be stopped, or very busy")
+	}
 	if c, err = t.secure(ctx, c); err != nil {
 		stop()
 		raw.Close()
 		return nil, serverHello{}, err
+	}
+	switch {
+	case t.network == "unix", t.tls != nil:
+		tell("it was accepted, and the server has not introduced itself yet: it may be stopped, or very busy")
+	default:
+		tell("it was accepted, and the server has not introduced itself yet: it may have Options.TLS, which this side has not, or be stopped")
 	}
 	s := newStream(c, helloSize)
 	hello, err := t.introduce(s)

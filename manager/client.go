@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -29,8 +30,9 @@ type client struct {
 	lead   chan struct{} // holds one element while somebody reads
 	busy   int           // the leader's: for so many waits there were other calls not long ago
 	cancel context.CancelFunc
-	stream *stream     // set before ready
-	server serverHello // likewise
+	stage  atomic.Pointer[string] // how far the connection has come that is being made
+	stream *stream                // set before ready
+	server serverHello            // likewise
 
 	// explain, if not nil, finds out more about why the connection is lost.
 	explain func(error) error
@@ -103,7 +105,7 @@ func share(t target, explain func(error) error) (c *client, old bool) {
 }
 
 func (c *client) connect(ctx context.Context) {
-	s, hello, err := c.target.dial(ctx)
+	s, hello, err := c.target.dial(ctx, func(stage string) { c.stage.Store(&stage) })
 	if err != nil {
 		c.fail(err)
 		<-c.lead
@@ -133,11 +135,14 @@ func (c *client) isReady() bool {
 	}
 }
 
-// waitReady waits until the connection stands.
+// waitReady waits until the connection stands. If ctx ends before, its error says how far the connection has come.
 func (c *client) waitReady(ctx context.Context) error {
 	select {
 	case <-c.ready:
 	case <-ctx.Done():
+		if stage := c.stage.Load(); stage != nil {
+			return fmt.Errorf("manager: connection to %v: %s: %w", c.target, *stage, ctx.Err())
+		}
 		return ctx.Err()
 	}
 	c.mu.Lock()

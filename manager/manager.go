@@ -122,7 +122,8 @@ func (m *Manager) use() (*client, error) {
 
 // Connect connects to the server at a Unix socket's path ("unix") or at host:port ("tcp", which needs
 // Options.AuthKey). Connections are shared: a second Connect to the same address with the same key uses the first one's.
-// If nobody answers there the error is ErrDown, with the cause; if the key is another one, it is also ErrAuth.
+// If nobody answers there the error is ErrDown, with the cause; if the key is another one, it is also ErrAuth. If ctx ends first, the error has
+// ctx's in it ([errors.Is]) and says how far the connection had come.
 func Connect(ctx context.Context, network, address string, o Options) (*Manager, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
