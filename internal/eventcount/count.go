@@ -3,6 +3,7 @@ package eventcount
 import (
 	"math"
 	"sync"
+	"time"
 
 	"github.com/go-multiproc/multiproc/internal/mem"
 	"github.com/go-multiproc/multiproc/internal/seg"
@@ -18,6 +19,8 @@ type Count struct {
 	group uint32 // see mem.WakeGroup
 
 	spinner spinner
+
+	scheduled time.Time // when the leader was, at the last; only the leader uses it
 
 	mu        mem.Mutex  // protects what follows
 	leader    *waiter    // the one that sleeps in the futex, or is about to; nil if nobody waits

@@ -151,6 +151,7 @@ func (c *Count) wait(ctx context.Context, w Wanted) error {
 		if !c.watches(me.done) {
 			c.watch(ctx, me.done) // before it announces itself, or it would have to do that again
 		}
+		c.beScheduled()
 		key := announce(c.word)
 		crash.At("eventcount.announced")
 		// From here on, whoever changes what we wait for rings. What was changed before, we
@@ -190,6 +191,21 @@ func (c *Count) wait(ctx context.Context, w Wanted) error {
 				mem.Leave()
 			}
 		}
+	}
+}
+
+// scheduleEach is how long a goroutine may go on without being scheduled. One that only wakes others and sleeps here never passes Go's
+// scheduler, for which it has run all the time. When that is 10 ms, the runtime (of Go 1.26) takes its P away in each system call in which
+// sysmon finds it, to be had back under the scheduler's lock only; and sysmon, since it has found something to do, looks again
+// after 20 µs, on a CPU that the other side may need. That makes a round trip between two processes on one CPU longer by a third.
+const scheduleEach = 5 * time.Millisecond
+
+// beScheduled is called by the leader before it announces itself, while nobody rings it. It does not do more than is needed, since
+// Gosched starts a thread that looks for work.
+func (c *Count) beScheduled() {
+	if !mem.Explored && time.Since(c.scheduled) > scheduleEach {
+		runtime.Gosched()
+		c.scheduled = time.Now()
 	}
 }
 
