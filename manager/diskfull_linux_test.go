@@ -19,24 +19,32 @@ import (
 // inOwnMounts runs the test that calls it again in a process that may mount, where it returns true.
 func inOwnMounts(t *testing.T) bool {
 	t.Helper()
-	const mark = "MULTIPROC_TEST_OWN_MOUNTS"
+	return inOwnProcess(t, &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWNS | syscall.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+		Pdeathsig:   syscall.SIGKILL,
+	})
+}
+
+// inOwnProcess runs the test that calls it again in a process like that, where it returns true.
+func inOwnProcess(t *testing.T, attr *syscall.SysProcAttr) bool {
+	t.Helper()
+	const mark = "MULTIPROC_TEST_OWN_PROCESS"
 	if os.Getenv(mark) != "" {
 		return true
 	}
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=60s")
 	cmd.Env = append(os.Environ(), mark+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWNS | syscall.CLONE_NEWUSER,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-		Pdeathsig:   syscall.SIGKILL,
-	}
+	cmd.SysProcAttr = attr
 	out, err := cmd.CombinedOutput()
-	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EINVAL) {
-		t.Skipf("this system lets nobody have mounts of his own: %v", err)
-	}
-	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-		t.Errorf("in a mount namespace: %v\n%s", err, out)
+	switch {
+	case errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EINVAL):
+		t.Skipf("this system does not let anybody start a process like that: %v", err)
+	case err == nil && strings.Contains(string(out), "--- SKIP: "+t.Name()):
+		t.Skipf("%s", out)
+	case err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()):
+		t.Errorf("in a process of its own: %v\n%s", err, out)
 	}
 	return false
 }

@@ -18,8 +18,9 @@ import (
 // case, so a server that is killed loses nothing: its record was written, with write(2) or into a mapped file, before the call was answered. What a power cut, or a crash of the
 // operating system, may take away is what the disk did not have yet. It never takes something away and leaves what came after it.
 //
-// When the disk reports that it could not sync, what it has is not known. Then calls that would change something are refused, with the cause, while those that read go on
-// (with SyncAlways, connections to which something would be told that was not synced end), until everything could be written anew, which is tried every ten seconds.
+// When the disk reports that it could not sync, what it has is not known. Then calls that would change something are refused with [ErrJournal] and the cause, while those that
+// read go on. With SyncAlways, where nobody is told what was not synced, every connection ends at its next call ([ErrDown], with the cause). It lasts until everything could be
+// written anew, which is tried every ten seconds.
 type Sync int
 
 const (
