@@ -150,6 +150,47 @@ func TestMaxWaiting(t *testing.T) {
 	}
 }
 
+// Calls that wait for a key and those that wait for a message have one bound together.
+func TestMaxWaitingForAnything(t *testing.T) {
+	for _, first := range []string{"key", "message"} {
+		t.Run(first+" first", func(t *testing.T) {
+			m := connect(t, serve(t, manager.Options{MaxWaiting: 1}), manager.Options{})
+			ctx := testContext(t)
+			d := must[*manager.Dict[string, int]](t)(manager.NewDict[string, int](m))
+			q := must[*manager.Queue[int]](t)(manager.NewQueue[int](m, manager.QueueOptions{}))
+			updating, finish, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+			go func() {
+				_, err := d.Update(ctx, "k", func(int, bool) (int, error) {
+					close(updating)
+					<-finish
+					return 1, nil
+				})
+				done <- err
+			}()
+			<-updating
+			calls := map[string]func() error{
+				"key":     func() error { return d.Set(ctx, "k", 2) },
+				"message": func() error { _, err := q.Get(ctx); return err },
+			}
+			waits := make(chan error, 1)
+			go func() { waits <- calls[first]() }()
+			for st, err := m.Stats(ctx); st.Waiting == 0; st, err = m.Stats(ctx) {
+				check(t, err)
+			}
+			for name, call := range calls {
+				if name != first {
+					isLimit(t, call(), "MaxWaiting")
+				}
+			}
+			check(t, q.Put(ctx, 1))
+			close(finish)
+			if err := errors.Join(<-done, <-waits); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // Calls that wait for a lock, a message or room are bounded as well, and who is refused is told by which option.
 func TestMaxWaitingInLine(t *testing.T) {
 	for _, tt := range []struct {

@@ -48,12 +48,10 @@ type session struct {
 	written  sync.Cond // out was taken, or the connection is at its end
 	closed   bool
 	parting  bool                          // the farewell was said
-	waiting  map[uint64]context.CancelFunc // requests that wait, by id
-	buffered int                           // bytes of them
+	waiting  map[uint64]context.CancelFunc // requests that wait in goroutines of their own, by id
 
-	waits     atomic.Int32 // how many they are
-	entered   bool         // counted in server.entered
-	displaced atomic.Bool  // by a newer stranger
+	entered   bool        // counted in server.entered
+	displaced atomic.Bool // by a newer stranger
 }
 
 const (
@@ -291,42 +289,29 @@ func (s *session) later(payload []byte, demand store.Demand) error {
 	ctx, cancel := context.WithCancel(s.ctx)
 	s.mu.Lock()
 	_, twice := s.waiting[r.id]
-	options := &s.server.options
-	full := len(s.waiting) >= options.maxWaiting()
-	fat := s.buffered > 0 && s.buffered+len(payload) > options.maxBuffered()
-	if !twice && !full && !fat {
+	if !twice {
 		s.waiting[r.id] = cancel
-		s.buffered += len(payload)
 	}
 	s.mu.Unlock()
-	switch {
-	case twice:
+	if twice {
 		cancel()
 		s.server.store.Done(demand)
 		return fmt.Errorf("%w: request %d is being done already", errItems, r.id)
-	case full:
+	}
+	if err := s.store.BeginWait(len(payload)); err != nil {
+		s.notWaiting(r.id, ctx)
 		cancel()
 		s.server.store.Done(demand)
-		s.refuse(r.id, &failure{codeLimit, fmt.Sprintf("%d calls of this connection are waiting already, which is all that the server's Options.MaxWaiting allows", options.maxWaiting())})
-		return nil
-	case fat:
-		cancel()
-		s.server.store.Done(demand)
-		s.refuse(r.id, &failure{codeLimit, fmt.Sprintf("the calls of this connection that are waiting already have so many bytes that this one would exceed the %d of the server's Options.MaxBuffered", options.maxBuffered())})
+		s.refuse(r.id, err)
 		return nil
 	}
 	size := len(payload)
-	s.waits.Add(1)
 	s.work.Go(func() {
-		defer s.waits.Add(-1)
 		defer cancel()
 		err := operations[r.op].do(&r, ctx)
 		s.server.store.Done(demand)
-		s.mu.Lock()
-		delete(s.waiting, r.id)
-		s.buffered -= size
-		late := ctx.Err() != nil
-		s.mu.Unlock()
+		s.store.EndWait(size)
+		late := s.notWaiting(r.id, ctx)
 		switch {
 		case err == nil && late: // it got what it waited for at the moment at which it was told to let go
 			s.store.Abort(r.id)
@@ -341,13 +326,21 @@ func (s *session) later(payload []byte, demand store.Demand) error {
 	return nil
 }
 
+// notWaiting says that a request does not wait any more, and reports whether it was told to let go before.
+func (s *session) notWaiting(id uint64, ctx context.Context) (late bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.waiting, id)
+	return ctx.Err() != nil
+}
+
 // letGo ends whatever a request began: its wait, the lease that it was granted, the snapshot that it took. If there is none of these it
 // was done already, and there is nothing to do.
 func (s *session) letGo(id uint64) {
 	s.mu.Lock()
 	cancel := s.waiting[id]
 	if cancel != nil {
-		cancel() // under the lock: see later
+		cancel() // under the lock: see notWaiting
 	}
 	s.mu.Unlock()
 	if cancel != nil {

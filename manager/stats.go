@@ -115,7 +115,7 @@ func (r *request) stats(context.Context) error {
 		InTransit: st.Offers,
 		Sessions:  st.Sessions,
 		Updating:  st.Leases,
-		Waiting:   r.server.waiting() + st.Waiting,
+		Waiting:   st.Waiting,
 		Uptime:    time.Since(r.server.began).Truncate(time.Second),
 		Recovery:  st.Recovery,
 		Journal:   st.Journal.LogBytes,
@@ -141,14 +141,4 @@ func (r *request) stats(context.Context) error {
 	}
 	p.send()
 	return nil
-}
-
-// waiting counts the requests that wait.
-func (sv *server) waiting() (n int) {
-	sv.mu.Lock()
-	defer sv.mu.Unlock()
-	for s := range sv.sessions {
-		n += int(s.waits.Load())
-	}
-	return n
 }

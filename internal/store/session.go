@@ -22,7 +22,7 @@ type Session struct {
 	claims  map[uint64]*Wait // what it waits for, and has been granted; nil until there is something
 	leaving bool             // it ends in good order
 
-	waits, waitBytes       int // calls that wait, other than for keys
+	waits, waitBytes       int // calls that wait
 	maxWaits, maxWaitBytes int
 
 	snapshots map[uint64]*Snapshot

@@ -165,6 +165,31 @@ func (s *Session) Limit(waits, bytes int) {
 	s.maxWaits, s.maxWaitBytes = waits, bytes
 }
 
+// mayWaitLocked says why no more calls of the session may wait, if so.
+func (s *Session) mayWaitLocked(bytes int) error {
+	switch {
+	case s.maxWaits > 0 && s.waits >= s.maxWaits:
+		return fmt.Errorf("%w: %d calls of this connection are waiting already, which is all that the server's Options.MaxWaiting allows", ErrOverload, s.waits)
+	case s.maxWaitBytes > 0 && s.waitBytes > 0 && s.waitBytes+bytes > s.maxWaitBytes:
+		return fmt.Errorf("%w: the calls of this connection that are waiting have so many bytes already that this one would exceed the server's Options.MaxBuffered, %d", ErrOverload, s.maxWaitBytes)
+	}
+	return nil
+}
+
+// BeginWait counts a call that is going to wait without a Wait, for keys, unless the session's limit forbids it. EndWait is to be called in the end.
+func (s *Session) BeginWait(bytes int) error {
+	s.mu.Lock()
+	err := s.mayWaitLocked(bytes)
+	s.mu.Unlock()
+	if err == nil {
+		s.count(1, bytes)
+	}
+	return err
+}
+
+// EndWait says that such a call is over.
+func (s *Session) EndWait(bytes int) { s.count(-1, -bytes) }
+
 // claim notes that w waits for, or holds, a part of on, whose lock is held. The session must hold a reference to that.
 func (s *Session) claim(w *Wait, on claimed) error { return s.claimFor(w, on, false) }
 
@@ -183,10 +208,11 @@ func (s *Session) claimFor(w *Wait, on claimed, waits bool) error {
 		return fmt.Errorf("%w: %d is in use", ErrInvalid, w.ID)
 	case len(s.claims) >= maxClaims:
 		return fmt.Errorf("%w: a client can wait for and hold %d things at a time", ErrOverload, maxClaims)
-	case waits && s.maxWaits > 0 && s.waits >= s.maxWaits:
-		return fmt.Errorf("%w: %d calls of this connection are waiting already, which is all that the server's Options.MaxWaiting allows", ErrOverload, s.waits)
-	case waits && s.maxWaitBytes > 0 && s.waitBytes+w.Size > s.maxWaitBytes:
-		return fmt.Errorf("%w: the calls of this connection that are waiting have so many bytes already that this one would exceed the server's Options.MaxBuffered, %d", ErrOverload, s.maxWaitBytes)
+	}
+	if waits {
+		if err := s.mayWaitLocked(w.Size); err != nil {
+			return err
+		}
 	}
 	if s.claims == nil {
 		s.claims = map[uint64]*Wait{}
