@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-multiproc/multiproc/internal/handover"
@@ -24,6 +25,7 @@ type taskContext struct {
 	deadline time.Time
 	timer    *time.Timer
 
+	over atomic.Bool // err is set: a map asks between any two elements
 	mu   sync.Mutex
 	done chan struct{} // made when it is asked for
 	err  error
@@ -51,6 +53,9 @@ func (c *taskContext) Done() <-chan struct{} {
 }
 
 func (c *taskContext) Err() error {
+	if !c.over.Load() {
+		return nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err
@@ -77,6 +82,7 @@ func (c *taskContext) end(err error) bool {
 		return false
 	}
 	c.err = err
+	c.over.Store(true)
 	if c.done != nil {
 		close(c.done)
 	}
