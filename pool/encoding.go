@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/go-multiproc/multiproc/internal/handover"
+	"github.com/go-multiproc/multiproc/internal/wire"
 )
 
 // A form is how the values of a type travel. Numbers, and arrays of them, are their memory: parent and worker are one program on one machine. So
@@ -137,7 +138,7 @@ func (f form[T]) decode(data []byte, fds []int, p *T) (*handover.Taken, error) {
 	return nil, nil
 }
 
-// decodeMany returns a slice. It owns fds. Data is not kept.
+// decodeMany returns a slice. It owns fds. Numbers are read where they stand: data has to remain as it is.
 func (f form[T]) decodeMany(data []byte, fds []int) ([]T, *handover.Taken, error) {
 	if !f.flat {
 		var s []T
@@ -147,9 +148,52 @@ func (f form[T]) decodeMany(data []byte, fds []int) ([]T, *handover.Taken, error
 	if err := refuse(fds, len(data)%f.size == 0, data); err != nil {
 		return nil, nil, err
 	}
-	s := make([]T, len(data)/f.size)
-	copy(memoryOf(s), data)
+	s, ok := viewOf[T](data)
+	if !ok {
+		s = make([]T, len(data)/f.size)
+		copy(memoryOf(s), data)
+	}
 	return s, nil, nil
+}
+
+// decodeInto fills all of s. It owns fds. Data is not kept.
+func (f form[T]) decodeInto(s []T, data []byte, fds []int) error {
+	if f.flat {
+		if err := refuse(fds, len(data) == len(s)*f.size, data); err != nil {
+			return err
+		}
+		copy(memoryOf(s), data)
+		return nil
+	}
+	var all []T
+	if _, err := handover.Unmarshal(data, fds, &all); err != nil {
+		return err
+	}
+	if len(all) != len(s) {
+		return fmt.Errorf("%d results of %d elements", len(all), len(s))
+	}
+	copy(s, all)
+	return nil
+}
+
+// unfilled returns n values that may be anything, and are going to be filled before anybody sees them: to clear a million numbers takes as long as two workers take to do nothing with them.
+func (f form[T]) unfilled(n int) []T {
+	if f.flat {
+		if s, ok := viewOf[T](wire.Allocate(n * f.size)[:n*f.size]); ok {
+			return s
+		}
+	}
+	return make([]T, n)
+}
+
+// room returns n values to be written to before they are encoded, in buf if they fit there.
+func (f form[T]) room(buf []byte, n int) []T {
+	if size := n * f.size; f.flat && size <= cap(buf) {
+		if s, ok := viewOf[T](buf[:size]); ok {
+			return s
+		}
+	}
+	return make([]T, n)
 }
 
 // refuse says what is wrong with numbers that came with descriptors, or are too many bytes or too few.

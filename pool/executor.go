@@ -25,6 +25,7 @@ type Executor interface {
 	running(j *job) bool
 	help(j *job, ended func() bool)                 // does what the caller can do for its result, who is about to wait for it
 	width() int                                     // how many tasks run side by side, at most
+	most(size int) int                              // how many elements of so many bytes a chunk should have, at most
 	standBack(ctx context.Context) (release func()) // lets others run in the place of a task of the same executor that is about to wait
 	encodes() bool                                  // arguments travel, else they are given as they are
 	defaults() TaskOptions                          // for zero fields
@@ -60,6 +61,14 @@ type job struct {
 	reason     error // why the pool kills its worker
 	timer      *time.Timer
 	ctx        *taskContext // in a pool of goroutines, while it runs
+}
+
+// size is how many bytes of arguments travel.
+func (j *job) size() int {
+	if j.args == nil {
+		return 0
+	}
+	return len(j.args.data)
 }
 
 // recordSize is what the job takes of a ring.

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"math"
 	"reflect"
 	"runtime"
 	"runtime/debug"
@@ -348,5 +349,6 @@ var callEntry = reflect.ValueOf((*Goroutines).call).Pointer()
 
 func (g *Goroutines) help(*job, func() bool) {}
 func (g *Goroutines) width() int             { return g.limit }
+func (g *Goroutines) most(int) int           { return math.MaxInt }
 func (g *Goroutines) encodes() bool          { return false }
 func (g *Goroutines) defaults() TaskOptions  { return TaskOptions{Timeout: g.options.TaskTimeout} }

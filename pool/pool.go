@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"sync"
 	"time"
@@ -461,6 +462,15 @@ func (p *Pool) width() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.options.Workers
+}
+
+// most is as many as go through a ring. Larger chunks go over the socket, through the kernel and memory that is new each time; and small ones overlap, the results of some being taken while others are worked
+// on. Where each costs a part of a worker's life there should be few.
+func (p *Pool) most(size int) int {
+	if p.options.MaxTasksPerWorker > 0 {
+		return math.MaxInt
+	}
+	return (inline - headerSize) / max(size, 1)
 }
 
 func (p *Pool) standBack(context.Context) func() { return doNothing }

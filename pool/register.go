@@ -35,7 +35,8 @@ type TaskOptions struct {
 	// back those that a worker has been sent already.
 	Priority int
 
-	// Chunk is how many elements Map, IMap and their like give a worker at once. Zero is one in IMap, and in Map as many as make four chunks for each worker.
+	// Chunk is how many elements Map, IMap and their like give a worker at once. Zero is one in IMap, and in Map as many as make four chunks for each worker, or fewer: as many as
+	// fit in 32 KiB by the size of their type, arguments and results, which travel fastest, unless the pool has a MaxTasksPerWorker.
 	Chunk int
 
 	// Window is how many elements of its input IMap and IMapUnordered read ahead of the result that is next. Zero is 64 chunks for each worker.
@@ -102,14 +103,16 @@ func (t *Task[In, Out]) call(ctx *taskContext, data []byte, fds []int, many bool
 		if err != nil {
 			return nil, fmt.Errorf("its arguments did not arrive: %w", err)
 		}
-		release()
+		if !t.in.flat {
+			release() // numbers are read where they arrived
+		}
 		ctx.arrived = arrived
-		out := make([]Out, len(in))
+		out := t.out.room(buf, len(in))
 		for i := range in {
 			if out[i], err = t.fn(ctx, in[i]); err != nil {
 				return nil, err
 			}
-			if i < len(in)-1 && ctx.Err() != nil {
+			if ctx.over.Load() && i < len(in)-1 {
 				return nil, ctx.Err() // nobody waits for the rest
 			}
 		}

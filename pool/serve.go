@@ -248,7 +248,7 @@ func (s *server) task(h *taskHeader, data []byte, external bool) error {
 
 // call runs the function.
 func (s *server) call(ctx *taskContext, h *taskHeader, data []byte, fds []int, release func()) (m *message, err error) {
-	defer release() // if the arguments could not be decoded
+	defer release() // what the arguments stood in, if they were read there or could not be
 	if int(h.task) >= len(s.found) {
 		closeAll(fds)
 		return m, fmt.Errorf("it has the number %d, the worker was told of %d tasks", h.task, len(s.found))
@@ -273,7 +273,7 @@ func (s *server) call(ctx *taskContext, h *taskHeader, data []byte, fds []int, r
 		}
 	}()
 	m, err = e.call(ctx, data, fds, h.many, release, s.scratch)
-	if err == nil && m.handles == nil && len(m.data) <= 4096 {
+	if err == nil && m.handles == nil && cap(m.data) <= inline && cap(m.data) > cap(s.scratch) {
 		s.scratch = m.data[:0:len(m.data)]
 	}
 	return m, err

@@ -103,22 +103,23 @@ func (t *Task[In, Out]) MapAsync(ctx context.Context, e Executor, in []In) (*Fut
 	if chunk <= 0 {
 		// Four parts for each worker: the last ones to end leave the others idle for an eighth of the time or less.
 		parts := chunksPerWorker * e.width()
-		chunk = max((len(in)+parts-1)/parts, 1)
+		chunk = max(min((len(in)+parts-1)/parts, e.most(max(t.in.size, t.out.size))), 1)
 	}
-	m := &mapping[In, Out]{task: t, executor: e, in: in, out: make([]Out, len(in)), chunk: chunk}
+	m := &mapping[In, Out]{task: t, executor: e, in: in, chunk: chunk}
 	m.jobs = make([]job, (len(in)+chunk-1)/chunk)
 	m.left = len(m.jobs)
 	m.future = &Future[[]Out]{executor: e, cancelAll: m.cancel, isRunning: m.running, withdraw: m.recall}
 	if len(in) == 0 {
-		m.future.finish(m.out, nil)
+		m.future.finish([]Out{}, nil)
 		return m.future, nil
 	}
+	m.out = t.out.unfilled(len(in))
 	submitting, stop := context.WithCancel(ctx)
 	defer stop()
 	m.stop = stop
 	// In portions, so that the workers have something to do while the rest is encoded.
 	const portion = 64
-	batch := make([]*job, 0, portion)
+	batch, size := make([]*job, 0, portion), 0
 	for i := range m.jobs {
 		if m.hasFailed() {
 			m.giveUpFrom(i-len(batch), batch)
@@ -127,7 +128,9 @@ func (t *Task[In, Out]) MapAsync(ctx context.Context, e Executor, in []In) (*Fut
 		err := m.prepare(i)
 		if err == nil {
 			batch = append(batch, &m.jobs[i])
-			if len(batch) == portion || i == len(m.jobs)-1 {
+			size += m.jobs[i].size()
+			if len(batch) == portion || size >= inline || i == len(m.jobs)-1 {
+				size = 0
 				var n int
 				n, err = e.submit(submitting, batch...)
 				batch = append(batch[:0], batch[n:]...)
@@ -210,11 +213,17 @@ func (m *mapping[In, Out]) prepare(i int) error {
 		}
 		return nil
 	}
+	var root string // for errors, which numbers have none of
+	if !t.in.flat {
+		if root = fmt.Sprintf("in[%d]", from); j.many {
+			root = fmt.Sprintf("in[%d:%d]", from, to)
+		}
+	}
 	var err error
 	if j.many {
-		j.args, err = t.in.encodeMany(m.in[from:to], fmt.Sprintf("in[%d:%d]", from, to))
+		j.args, err = t.in.encodeMany(m.in[from:to], root)
 	} else {
-		j.args, err = t.in.encode(nil, &m.in[from], fmt.Sprintf("in[%d]", from))
+		j.args, err = t.in.encode(nil, &m.in[from], root)
 	}
 	return err
 }
@@ -224,12 +233,7 @@ func (m *mapping[In, Out]) complete(i int, o outcome) {
 	if err == nil && m.jobs[i].direct == nil {
 		from, to := m.part(i)
 		if m.jobs[i].many {
-			var out []Out
-			out, _, err = m.task.out.decodeMany(o.data, o.fds)
-			if err == nil && len(out) != to-from {
-				err = fmt.Errorf("%d results of %d elements", len(out), to-from)
-			}
-			copy(m.out[from:to], out)
+			err = m.task.out.decodeInto(m.out[from:to], o.data, o.fds)
 		} else {
 			_, err = m.task.out.decode(o.data, o.fds, &m.out[from])
 		}

@@ -9,9 +9,9 @@ import (
 // takes as long as everything else that an allocation of 1 MiB does.
 const unzeroed = 32 << 10
 
-// allocate returns an empty slice with room for n bytes. What is between its length and its capacity may be anything, and must not be
-// shown to anybody.
-func allocate(n int) []byte {
+// Allocate returns an empty slice with room for n bytes. What is between its length and its capacity may be anything, and must not be
+// shown to anybody. It is exported for those who have the results of others to fill.
+func Allocate(n int) []byte {
 	if n < unzeroed {
 		return make([]byte, 0, n)
 	}

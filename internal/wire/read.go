@@ -254,7 +254,7 @@ func grow(b []byte, limit int) []byte {
 	if n > limit/2 {
 		n = limit // without this step the last growth could be nearly a whole copy for a few bytes
 	}
-	return append(allocate(n), b...)
+	return append(Allocate(n), b...)
 }
 
 // inFrameError says that the stream ended where it must not.
