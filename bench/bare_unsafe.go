@@ -1,6 +1,7 @@
 package main
 
 import (
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -23,4 +24,12 @@ func rawWrite(fd int, buf []byte) (int, error) {
 		return -1, errno
 	}
 	return int(n), nil
+}
+
+// rawFutexWait sleeps while the word is n, at most d, without telling Go's scheduler, which is not right for a call that blocks: it
+// holds up the garbage collector. It is the least that a sleep can cost, though.
+func rawFutexWait(word *uint32, n uint32, d time.Duration) {
+	const futexWait = 0 // between processes
+	ts := unix.NsecToTimespec(int64(d))
+	unix.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), futexWait, uintptr(n), uintptr(unsafe.Pointer(&ts)), 0, 0)
 }

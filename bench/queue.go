@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/go-multiproc/multiproc/array"
-	"github.com/go-multiproc/multiproc/internal/eventcount"
 	"github.com/go-multiproc/multiproc/internal/sys"
 	"github.com/go-multiproc/multiproc/pipe"
 	"github.com/go-multiproc/multiproc/process"
@@ -29,6 +28,8 @@ var queueGroup = group{
 		{what: "round trip, both hot", ours: "queue hot", against: "1 µs", theirs: "µs", ask: 1},
 		{what: "", ours: "queue hot", against: "Python SimpleQueue", theirs: "python round trip"},
 		{what: "round trip, both asleep", ours: "queue asleep", against: "bare futex ping-pong", theirs: "bare asleep", ask: 1.5},
+		{what: "", ours: "queue asleep on one CPU", against: "the same, both on one CPU", theirs: "bare asleep on one CPU", ask: 1.5},
+		{what: "", ours: "queue asleep on two CPUs", against: "the same, each on its own", theirs: "bare asleep on two CPUs", ask: 1.5},
 		{what: "8 bytes, 4 processes to 4", ours: "queue 4x4", against: "one to another", theirs: "queue bytes", ask: 2},
 		{what: "mean share of a producer", ours: "queue mean", against: "the least", theirs: "queue least", ask: 2, unit: "messages"},
 	},
@@ -50,7 +51,6 @@ type course struct {
 	Conn   *pipe.Conn
 	Buffer *array.Array[byte]
 	Words  *array.Array[uint32] // of a bare futex, or flags of Buffer
-	NoSpin bool
 	Counts *array.Array[uint64]
 	Number int
 }
@@ -139,7 +139,6 @@ var (
 		return nil
 	})
 	echoQueue = process.Register(func(ctx context.Context, c course) error {
-		eventcount.NoSpin.Store(c.NoSpin)
 		for {
 			b, err := c.Bytes.Get(ctx)
 			if errors.Is(err, queue.ErrClosed) {
@@ -348,43 +347,15 @@ func queueExperiments(ctx context.Context) ([]experiment, func(), error) {
 			}
 			return figures{"pipe mib": ns}, p.Join(ctx)
 		}},
-		queueRoundTrips("queue hot", 200_000, false),
-		queueRoundTrips("queue asleep", 10_000, true),
-		{"bare asleep", func(ctx context.Context) (figures, error) {
-			const n = 10_000
-			words, err := array.NewRaw[uint32](64)
-			if err != nil {
-				return nil, err
-			}
-			defer words.Close()
-			p := process.New(echoFutex, course{N: n, Words: words})
-			if err := p.Start(); err != nil {
-				return nil, err
-			}
-			there, back := &words.Slice()[0], &words.Slice()[32]
-			trip := func(i uint32) {
-				atomic.StoreUint32(there, i+1)
-				sys.FutexWake(there, 1)
-				for atomic.LoadUint32(back) != i+1 {
-					sys.FutexWait(back, i, time.Second)
-				}
-			}
-			trip(0)
-			ns, _ := perOp(n-1, func() error {
-				for i := uint32(1); i < n; i++ {
-					trip(i)
-				}
-				return nil
-			})
-			return figures{"bare asleep": ns}, p.Join(ctx)
-		}},
+		queueRoundTrips("queue hot", 200_000),
+		asleepTrip(anywhere), asleepTrip(oneCPU), asleepTrip(twoCPUs),
 		{"queue 4x4", fourByFour},
 		{"constants", func(context.Context) (figures, error) { return figures{"5M/s": 200, "µs": 1000}, nil }},
 	}, cleanUp, nil
 }
 
 // queueRoundTrips times messages to a child and back.
-func queueRoundTrips(name string, n int, asleep bool) experiment {
+func queueRoundTrips(name string, n int) experiment {
 	return experiment{name, func(ctx context.Context) (figures, error) {
 		to, err := queue.New[[]byte](queue.Options{})
 		if err != nil {
@@ -396,12 +367,10 @@ func queueRoundTrips(name string, n int, asleep bool) experiment {
 			return nil, err
 		}
 		defer back.Close()
-		p := process.New(echoQueue, course{Bytes: to, Back: back, NoSpin: asleep})
+		p := process.New(echoQueue, course{Bytes: to, Back: back})
 		if err := p.Start(); err != nil {
 			return nil, err
 		}
-		eventcount.NoSpin.Store(asleep)
-		defer eventcount.NoSpin.Store(false)
 		m := make([]byte, 8)
 		trip := func() error {
 			if err := to.Put(ctx, m); err != nil {
