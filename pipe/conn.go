@@ -122,6 +122,9 @@ func (c *Conn) Send(v any) error {
 	if err := c.sending(); err != nil {
 		return err
 	}
+	if sent, err := c.sendPlain(v); sent {
+		return err
+	}
 	m, err := c.marshal(v)
 	if err != nil {
 		return fmt.Errorf("pipe: send: %w", err)
@@ -134,6 +137,20 @@ func (c *Conn) Send(v any) error {
 	return nil
 }
 
+// sendPlain sends v if it is plain data, which needs no more than a buffer.
+func (c *Conn) sendPlain(v any) (sent bool, err error) {
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	b, ok := handover.AppendPlain((*buf)[:0], v)
+	if !ok {
+		return false, nil
+	}
+	if cap(b) <= keepBuffer {
+		*buf = b
+	}
+	return true, public("send", c.w.WriteFrame(b, nil))
+}
+
 // SendBytes sends b as one message, which RecvBytes receives, here or in Python (recv_bytes). It may be empty. Otherwise it is like Send.
 func (c *Conn) SendBytes(b []byte) error {
 	if err := c.sending(); err != nil {
@@ -142,7 +159,7 @@ func (c *Conn) SendBytes(b []byte) error {
 	return public("send", c.w.WriteFrame(b, nil))
 }
 
-// buffers are for messages that are decoded and then forgotten.
+// buffers are for messages that are encoded and sent, or decoded, and then forgotten.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // keepBuffer is the largest that is kept for later.

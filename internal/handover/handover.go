@@ -142,6 +142,21 @@ func Marshal(v any, root string, opts ...Option) (*Message, error) {
 	return m, nil
 }
 
+// AppendPlain appends what Marshal would have in Data, if v is plain data of moderate size: then there is no Message to make and to
+// release, and b may be memory for many messages in turn. Else, and on any error, it reports false: then Marshal knows what to do.
+func AppendPlain(b []byte, v any) (_ []byte, ok bool) {
+	rv := reflect.ValueOf(v)
+	if !rv.IsValid() {
+		return b, false
+	}
+	p := planOf(rv.Type())
+	if p.enc || p.sized && atLeast(rv, 4) > worthReserving {
+		return b, false
+	}
+	out, err := codec.Append(b, v)
+	return out, err == nil
+}
+
 // Plain reports whether package codec alone does for values of type t: every one of them can cross, and is what it is without a walk.
 func Plain(t reflect.Type) bool { return !planOf(t).enc }
 
