@@ -15,10 +15,16 @@ func Allocate(n int) []byte {
 	if n < unzeroed {
 		return make([]byte, 0, n)
 	}
+	countPayload(n)
+	return unsafe.Slice(untouched(n), n)[:0]
+}
+
+// untouched returns memory of n bytes that nothing was written to.
+func untouched(n int) *byte {
 	// A strings.Builder promises room for n bytes in one piece, and does not clear it. The byte written makes
 	// its String point there.
 	var b strings.Builder
 	b.Grow(n)
 	b.WriteByte(0)
-	return unsafe.Slice(unsafe.StringData(b.String()), n)[:0]
+	return unsafe.StringData(b.String())
 }
