@@ -44,10 +44,13 @@ func waiting(t testing.TB, b *psync.Barrier, n int) {
 	}
 }
 
-// waits waits in the background.
+// waits waits in the background. When it returns, it has arrived.
 func waits(t *testing.T, b *psync.Barrier, ctx context.Context) (result func() error) {
 	t.Helper()
-	return verify.Blocks(t, "Wait", func() error { _, err := b.Wait(ctx); return err })
+	n := b.Waiting()
+	result = verify.Blocks(t, "Wait", func() error { _, err := b.Wait(ctx); return err })
+	waiting(t, b, n+1)
+	return result
 }
 
 // broken checks that an error is ErrBroken and says why.
