@@ -13,13 +13,16 @@ import (
 // being woken costs 5 to 20 µs on both sides. So a wait looks for a while before it sleeps.
 //
 // In the first microseconds it only looks. Then it yields the CPU between looks (sched_yield, half a microsecond if nobody wants it): the other
-// side may be waiting for this very CPU. If a yield takes longer than the shortest ever did, others have run here, and the CPU counts as crowded: from then on waits yield
+// side may be waiting for this very CPU. If a yield takes more than twice as long as the shortest ever did, others have run here (that takes two switches, each of which
+// is longer than a yield; less is the processor's clock), and the CPU counts as crowded: from then on waits yield
 // from the beginning, until crowdedFor yields in a row have come back at once (one is not enough: the scheduler is fair, and
 // lets whoever has had less of the CPU go on for a while). So four clients and a server on two CPUs hand them around, some
 // two microseconds each, instead of looking out for somebody who waits for the CPU that they look with.
 //
 // Who yields on a machine with other work loses the CPU for milliseconds, where one that sleeps is served when its message comes. After such
-// a loss nobody in this process yields for a while (pauseMin, doubled each time up to pauseMax); waits then only look (pausedTime), and sleep when that was not enough.
+// a loss nobody in this process yields for a while (pauseMin); waits then only look (pausedTime), and sleep when that was not enough. When the next loss comes soon
+// after (pauseMemory), the pause is twice as long, up to pauseMax. Losses that are rare are not worth more: each machine has a housekeeper now and then, and for two who share a CPU a pause
+// is the worst there is, since each then keeps it from the other for as long as it looks.
 const (
 	lookTime   = 4 * time.Microsecond  // looking only
 	pausedTime = 20 * time.Microsecond // likewise, while nobody may yield: as long as it takes to wake the other side
@@ -27,6 +30,8 @@ const (
 	yieldLost  = 300 * time.Microsecond
 	pauseMin   = time.Millisecond
 	pauseMax   = 100 * time.Millisecond
+
+	pauseMemory = 4 // pauses
 
 	crowdedFor  = 32
 	looksAtOnce = 8
@@ -93,13 +98,16 @@ func (p *Pace) Next() bool {
 	if took < q {
 		quickest.Store(took) // another may do so at the same time: then it is the next one
 	}
-	if took > q+q/4 {
+	if took > 2*q {
 		crowded.Store(crowdedFor)
 	} else if n := crowded.Load(); n > 0 {
 		crowded.Store(n - 1)
 	}
 	if took > int64(yieldLost) {
-		d := min(max(2*pause.Load(), int64(pauseMin)), int64(pauseMax))
+		d := int64(pauseMin)
+		if last := pause.Load(); t < pausedUntil.Load()+pauseMemory*last {
+			d = min(max(2*last, d), int64(pauseMax))
+		}
 		pause.Store(d)
 		pausedUntil.Store(t + took + d)
 		return false
@@ -107,8 +115,9 @@ func (p *Pace) Next() bool {
 	return true
 }
 
-// A spinner decides for one direction of a connection whether to look before sleeping: a wait in vain halves how often that is tried, and one that
-// was not restores it. It is for one goroutine at a time.
+// A spinner decides for one direction of a connection whether to look before sleeping: each wait in vain in a row but the first halves how often that is tried, and one that
+// was not restores it. The first is often an accident of the other side (garbage collected, a disk synced), and sleeping is not only slow itself: who is woken may be
+// put on the CPU of the one who wakes it, where both stay for ten milliseconds. It is for one goroutine at a time.
 type spinner struct {
 	misses int // in a row
 	skip   int // waits to go without
@@ -140,8 +149,8 @@ func (s *spinner) spin(ready func() bool) bool {
 }
 
 func (s *spinner) miss() {
-	s.misses = min(s.misses+1, spinMisses)
 	s.skip = 1<<s.misses - 1
+	s.misses = min(s.misses+1, spinMisses)
 }
 
 func (s *spinner) hit() {
