@@ -190,8 +190,11 @@ func (c *Conn) Recv(p any) error {
 	return nil
 }
 
-// RecvBytes receives one message as it is. If it was sent by Send, that is CBOR; handles that came with it are closed. Otherwise it is
-// like Recv.
+// RecvBytes receives one message as it is, in memory of its own. If it was sent by Send, that is CBOR; handles that came with it are
+// closed. Otherwise it is like Recv.
+//
+// Where many messages of 32 KiB and more come, the garbage collector has a share in what they cost; the memory of up to 16 MiB of them may wait
+// for it beyond what GOGC says. RecvBytesInto spares all that.
 func (c *Conn) RecvBytes() ([]byte, error) {
 	if err := c.receiving(); err != nil {
 		return nil, err
