@@ -14,6 +14,9 @@ import (
 type taskContext struct {
 	parent context.Context
 
+	// err is set, which a map asks between any two elements. It stands here because there are 128 bytes of it so, and there is one for each task.
+	over atomic.Bool
+
 	// In a worker: which task it is.
 	slot       uint32
 	generation uint64
@@ -25,7 +28,6 @@ type taskContext struct {
 	deadline time.Time
 	timer    *time.Timer
 
-	over atomic.Bool // err is set: a map asks between any two elements
 	mu   sync.Mutex
 	done chan struct{} // made when it is asked for
 	err  error
