@@ -63,7 +63,7 @@ type Journal struct {
 	options Options
 
 	end   atomic.Uint64 // where the newest record ends in the stream
-	acked atomic.Uint64 // Flush has nothing to wait for up to here
+	acked atomic.Uint64 // Flush has nothing to wait for up to here; allStaged if each record is staged before its End returns
 	due   atomic.Bool   // much is staged: the next Flush writes it
 
 	mu    sync.Mutex // innermost: held from Begin to End
@@ -101,6 +101,9 @@ type Journal struct {
 	work     sync.WaitGroup
 }
 
+// allStaged is further than a stream ever gets. While acked is that, a record need not move it.
+const allStaged = math.MaxUint64
+
 // keepSize is the largest buffer that is kept.
 const keepSize = 1 << 20
 
@@ -119,11 +122,10 @@ func (j *Journal) ended() {
 	first := false
 	if j.stage.on {
 		first = j.stage.used == 0
-		if j.stage.add(j.at+uint64(from), j.buf[from:]) {
-			j.acked.Store(end)
-			if j.stage.used >= stageDue {
-				j.due.Store(true)
-			}
+		if !j.stage.add(j.at+uint64(from), j.buf[from:]) {
+			j.acked.Store(j.at + uint64(from)) // this one is the first that is not
+		} else if j.stage.used >= stageDue {
+			j.due.Store(true)
 		}
 	}
 	j.mu.Unlock()
@@ -199,7 +201,7 @@ func (j *Journal) writeLocked() error {
 	j.mu.Lock()
 	buf := j.buf
 	if len(buf) == 0 {
-		j.stage.resume(j.at, nil)
+		j.resumeLocked()
 		j.mu.Unlock()
 		return nil
 	}
@@ -221,19 +223,15 @@ func (j *Journal) writeLocked() error {
 		// Kept, in front of what has come meanwhile: memory has it already.
 		j.at -= uint64(len(buf))
 		j.buf = append(buf, j.buf...)
-		j.stage.stop()
+		j.stopStageLocked()
 		j.broken = err
 		j.refuse(err)
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	j.broken = nil
 	j.written.Store(j.at)
-	j.stage.resume(j.at, j.buf)
-	switch {
-	case j.options.Sync == SyncAlways: // it counts when it is synced
-	case j.stage.on:
-		j.acked.Store(j.end.Load())
-	default:
+	j.resumeLocked()
+	if j.options.Sync != SyncAlways { // with which it counts when it is synced
 		j.acked.Store(max(j.acked.Load(), j.at)) // more may have been staged meanwhile
 	}
 	if cap(buf) <= keepSize {
@@ -241,6 +239,21 @@ func (j *Journal) writeLocked() error {
 	}
 	j.soon()
 	return nil
+}
+
+// resumeLocked has records staged from now on, if they are not and can be. j.mu is held too.
+func (j *Journal) resumeLocked() {
+	if j.stage.resume(j.at, j.buf); j.stage.on {
+		j.acked.Store(allStaged)
+	}
+}
+
+// stopStageLocked ends that. What was staged so far still counts. j.mu is held too.
+func (j *Journal) stopStageLocked() {
+	if j.stage.on {
+		j.acked.Store(j.end.Load())
+	}
+	j.stage.stop()
 }
 
 // escapeLocked writes what could not be written into a new part, in the space that was set aside for this. The old part may have

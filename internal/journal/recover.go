@@ -84,7 +84,7 @@ func Open(dir string, o Options, load Load) (*Journal, error) {
 		os.Remove(filepath.Join(dir, stageName))
 	default:
 		j.stage = openStage(dir)
-		j.stage.resume(j.at, nil)
+		j.resumeLocked() // nobody else has the journal yet
 	}
 	j.work.Add(1)
 	go j.settle()

@@ -229,6 +229,7 @@ func openStage(dir string) (s stage) {
 // leaveStage lets go of the stage; remove says that nothing in it is needed.
 func (j *Journal) leaveStage(remove bool) {
 	j.mu.Lock()
+	j.stopStageLocked()
 	memory := j.stage.memory
 	j.stage = stage{}
 	j.mu.Unlock()
