@@ -20,7 +20,9 @@ type Count struct {
 
 	spinner spinner
 
-	scheduled time.Time // when the leader was, at the last; only the leader uses it
+	// Only the leader uses these; see beScheduled.
+	sleeps    uint
+	scheduled time.Time
 
 	mu        mem.Mutex  // protects what follows
 	leader    *waiter    // the one that sleeps in the futex, or is about to; nil if nobody waits

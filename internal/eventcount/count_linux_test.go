@@ -521,21 +521,30 @@ func TestSleeperIsLeftAlone(t *testing.T) {
 		return u.Nvcsw
 	}
 	const thread = 1 // RUSAGE_THREAD
-	all, mine, began := sleeps(syscall.RUSAGE_SELF), sleeps(thread), time.Now()
-	for time.Since(began) < 300*time.Millisecond {
-		s.give()
-		if err := back.take(context.Background()); err != nil {
-			t.Fatal(err)
+	for round := 1; ; round++ {
+		all, mine, began := sleeps(syscall.RUSAGE_SELF), sleeps(thread), time.Now()
+		for time.Since(began) < 300*time.Millisecond {
+			s.give()
+			if err := back.take(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		took := time.Since(began)
+		mine = sleeps(thread) - mine
+		others := sleeps(syscall.RUSAGE_SELF) - all - mine
+		t.Logf("in %v this thread slept %d times, the others %d times", took, mine, others)
+		most := int64(took / (600 * time.Microsecond))
+		switch {
+		case others <= most:
+			p.Kill()
+			return
+		case round < 5:
+		case mine < 15*took.Milliseconds():
+			t.Skip("this machine is too busy for anybody to sleep as often as it takes")
+		default:
+			t.Fatalf("the others slept %d times, want at most %d", others, most)
 		}
 	}
-	took := time.Since(began)
-	mine = sleeps(thread) - mine
-	others := sleeps(syscall.RUSAGE_SELF) - all - mine
-	t.Logf("in %v this thread slept %d times, the others %d times", took, mine, others)
-	if most := int64(took / (600 * time.Microsecond)); others > most {
-		t.Errorf("the others slept %d times, want at most %d", others, most)
-	}
-	p.Kill()
 }
 
 // A countedCtx counts who watches over it.

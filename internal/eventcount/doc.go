@@ -24,8 +24,8 @@
 //
 // One goroutine for each process and word, the leader, sleeps in futex(2), without a
 // goroutine of its own: waking it is one switch of the scheduler less. So that the runtime
-// does not take it for one that never ends, it has itself scheduled each 5 ms. The others
-// wait on channels. When the leader is through, the next one leads.
+// does not take it for one that never ends, it has itself scheduled each 5 ms when it sleeps
+// often. The others wait on channels. When the leader is through, the next one leads.
 //
 // # Death
 //

@@ -194,19 +194,32 @@ func (c *Count) wait(ctx context.Context, w Wanted) error {
 	}
 }
 
-// scheduleEach is how long a goroutine may go on without being scheduled. One that only wakes others and sleeps here never passes Go's
-// scheduler, for which it has run all the time. When that is 10 ms, the runtime (of Go 1.26) takes its P away in each system call in which
-// sysmon finds it, to be had back under the scheduler's lock only; and sysmon, since it has found something to do, looks again
-// after 20 µs, on a CPU that the other side may need. That makes a round trip between two processes on one CPU longer by a third.
-const scheduleEach = 5 * time.Millisecond
+// A goroutine that only wakes others and sleeps here never passes Go's scheduler, for which it has run all the time. When that is 10 ms,
+// the runtime (of Go 1.26) takes its P away in each system call in which sysmon finds it, to be had back under the scheduler's lock
+// only; and sysmon, since it has found something to do, looks again after 20 µs, on a CPU that the other side may need. That makes a
+// round trip between two processes on one CPU longer by a third. So who sleeps as often as that is scheduled before.
+//
+// Who sleeps now and then is not: Gosched starts a thread that looks for work, on the CPU of the other side as like as not, and has the
+// kernel put both on one. A stream of messages is slower by half for some milliseconds then.
+const (
+	scheduleEach = 5 * time.Millisecond
+	tooLate      = 10 * time.Millisecond
+	oftenAsleep  = 100 // sleeps in that time
+)
 
-// beScheduled is called by the leader before it announces itself, while nobody rings it. It does not do more than is needed, since
-// Gosched starts a thread that looks for work.
+// beScheduled is called by the leader before it announces itself, while nobody rings it.
 func (c *Count) beScheduled() {
-	if !mem.Explored && time.Since(c.scheduled) > scheduleEach {
-		runtime.Gosched()
-		c.scheduled = time.Now()
+	if c.sleeps++; c.sleeps%oftenAsleep != 0 || mem.Explored {
+		return
 	}
+	since := time.Since(c.scheduled)
+	if since < scheduleEach {
+		return
+	}
+	if since < tooLate {
+		runtime.Gosched()
+	}
+	c.scheduled = time.Now()
 }
 
 // sleep sleeps in the futex. The first slice, which is all that most waits need, is for whatever
