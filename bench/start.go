@@ -22,6 +22,7 @@ var startGroup = group{
 		{what: "by spawn", ours: "spawn", against: "Python Process, spawn", theirs: "python spawn", faster: 12},
 		{what: "by fork", ours: "fork", against: "Python Process, fork, which is one", theirs: "python fork", ask: 2.5},
 		{what: "by forkserver, from stock", ours: "forkserver", against: "by spawn", theirs: "spawn", ask: 0.4},
+		{what: "", ours: "forkserver", against: "Python Process, forkserver", theirs: "python forkserver", faster: 4},
 		{what: "by forkserver, back to back", ours: "forkserver in a row", against: "by spawn", theirs: "spawn", ask: 0.8},
 		{what: "", ours: "forkserver in a row", against: "Python Process, forkserver", theirs: "python forkserver", faster: 4},
 		{what: "by forkserver, Start alone", ours: "forkserver Start", against: "by spawn, Start alone", theirs: "spawn Start"},
