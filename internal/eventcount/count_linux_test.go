@@ -521,7 +521,8 @@ func TestSleeperIsLeftAlone(t *testing.T) {
 		return u.Nvcsw
 	}
 	const thread = 1 // RUSAGE_THREAD
-	for round := 1; ; round++ {
+	undisturbed := 0
+	for range 20 {
 		all, mine, began := sleeps(syscall.RUSAGE_SELF), sleeps(thread), time.Now()
 		for time.Since(began) < 300*time.Millisecond {
 			s.give()
@@ -533,18 +534,19 @@ func TestSleeperIsLeftAlone(t *testing.T) {
 		mine = sleeps(thread) - mine
 		others := sleeps(syscall.RUSAGE_SELF) - all - mine
 		t.Logf("in %v this thread slept %d times, the others %d times", took, mine, others)
-		most := int64(took / (600 * time.Microsecond))
-		switch {
-		case others <= most:
+		if most := int64(took / (600 * time.Microsecond)); others <= most {
 			p.Kill()
 			return
-		case round < 5:
-		case mine < 15*took.Milliseconds():
-			t.Skip("this machine is too busy for anybody to sleep as often as it takes")
-		default:
-			t.Fatalf("the others slept %d times, want at most %d", others, most)
+		} else if mine >= 30*took.Milliseconds() {
+			undisturbed++
 		}
 	}
+	// Where others want the CPUs, the runtime has its reasons.
+	if undisturbed < 3 {
+		t.Skip("this machine is too busy for anybody to sleep as often as it takes")
+	}
+	t.Errorf("the others never slept as seldom as they should, in %d rounds that nobody disturbed either", undisturbed)
+	p.Kill()
 }
 
 // A countedCtx counts who watches over it.
