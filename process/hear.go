@@ -61,6 +61,7 @@ type listener struct {
 	listening chan struct{} // closed when those signals are heard that all children hear
 	signals   chan os.Signal
 	deaf      bool // to SIGINT, from the beginning
+	idle      bool // listenIdle asks for them
 }
 
 // A function is what a listener has to know of the function that runs.
@@ -77,7 +78,7 @@ func listenEarly() *listener {
 		return nil
 	}
 	l := &listener{functions: make(chan function, 1), listening: make(chan struct{}), signals: make(chan os.Signal, 4)}
-	if !beginsIdle(control) {
+	if l.idle = beginsIdle(control); !l.idle {
 		go func() {
 			l.ask()
 			l.run()
@@ -88,8 +89,10 @@ func listenEarly() *listener {
 
 // listenIdle is for a child that has no job when it begins, before it says that it is ready. Until then it does without: nothing is lost with it.
 func (l *listener) listenIdle() {
-	l.ask()
-	go l.run()
+	if l.idle { // else it could not be seen at the beginning, and this goes on already
+		l.ask()
+		go l.run()
+	}
 }
 
 // deliver says how to end the function. It returns a channel that is closed when signals do that.
