@@ -70,16 +70,11 @@ func asleepTrip(p place) experiment {
 			return nil, err
 		}
 		defer slept.Close()
-		to, err := queue.New[[]byte](queue.Options{})
+		to, back, closeBoth, err := thereAndBack(queue.Options{})
 		if err != nil {
 			return nil, err
 		}
-		defer to.Close()
-		back, err := queue.New[[]byte](queue.Options{})
-		if err != nil {
-			return nil, err
-		}
-		defer back.Close()
+		defer closeBoth()
 		child := process.New(answerAsleep, couple{To: to, Back: back, Words: words, Slept: slept, CPU: childs})
 		if err := child.Start(); err != nil {
 			return nil, err

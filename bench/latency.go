@@ -141,16 +141,11 @@ func other(word *uint64, seen uint64) uint64 {
 func queueTrips(name string, size, n int, asleep bool) experiment {
 	return experiment{name, func(ctx context.Context) (figures, error) {
 		o := queue.Options{Bytes: max(1<<20, 4*size)}
-		to, err := queue.New[[]byte](o)
+		to, back, closeBoth, err := thereAndBack(o)
 		if err != nil {
 			return nil, err
 		}
-		defer to.Close()
-		back, err := queue.New[[]byte](o)
-		if err != nil {
-			return nil, err
-		}
-		defer back.Close()
+		defer closeBoth()
 		p := process.New(answerQueue, talk{Queue: to, Back: back, Asleep: asleep, Size: size})
 		if err := p.Start(); err != nil {
 			return nil, err

@@ -354,19 +354,26 @@ func queueExperiments(ctx context.Context) ([]experiment, func(), error) {
 	}, cleanUp, nil
 }
 
+// thereAndBack makes a queue for each direction.
+func thereAndBack(o queue.Options) (to, back *queue.Queue[[]byte], closeBoth func(), err error) {
+	if to, err = queue.New[[]byte](o); err != nil {
+		return nil, nil, nil, err
+	}
+	if back, err = queue.New[[]byte](o); err != nil {
+		to.Close()
+		return nil, nil, nil, err
+	}
+	return to, back, func() { to.Close(); back.Close() }, nil
+}
+
 // queueRoundTrips times messages to a child and back.
 func queueRoundTrips(name string, n int) experiment {
 	return experiment{name, func(ctx context.Context) (figures, error) {
-		to, err := queue.New[[]byte](queue.Options{})
+		to, back, closeBoth, err := thereAndBack(queue.Options{})
 		if err != nil {
 			return nil, err
 		}
-		defer to.Close()
-		back, err := queue.New[[]byte](queue.Options{})
-		if err != nil {
-			return nil, err
-		}
-		defer back.Close()
+		defer closeBoth()
 		p := process.New(echoQueue, course{Bytes: to, Back: back})
 		if err := p.Start(); err != nil {
 			return nil, err
