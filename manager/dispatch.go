@@ -251,7 +251,7 @@ type pageEntry struct {
 func gather(page func(f func(string, store.Value) bool) (end bool, err error)) (entries []pageEntry, size int, end bool, err error) {
 	end, err = page(func(key string, v store.Value) bool {
 		entries = append(entries, pageEntry{key, v})
-		size += len(key) + len(v.Data) + 10
+		size += len(key) + valueSize(v)
 		return size < pageSize
 	})
 	return entries, size, end, err

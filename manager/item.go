@@ -74,6 +74,15 @@ func appendValue[T ~string | ~[]byte, R ~uint64](b []byte, data T, refs []R) []b
 	return b
 }
 
+// valueSize is how many bytes appendValue appends at most, and a few for a key's head.
+func valueSize(v store.Value) int {
+	n := len(v.Data) + 20
+	for _, id := range v.Refs {
+		n += headSize(int(id))
+	}
+	return n
+}
+
 // appendLongArray appends the head of an array whose length setLongArray fills in.
 func appendLongArray(b []byte) []byte { return append(b, byte(codec.Array)<<5|26, 0, 0, 0, 0) }
 

@@ -208,6 +208,11 @@ const pageSize = 256 << 10
 // a page.
 const envelope = pageSize + 4<<10
 
+// tooLarge is the error of what nobody could be told of any more.
+func tooLarge(what string, size int, o Options) error {
+	return &failure{codeTooLarge, fmt.Sprintf("%s has %d bytes, and a message at most %d (the server's Options.MaxMessage)", what, size, o.maxMessage())}
+}
+
 // maxParams is how many parameters an object may be made with.
 const maxParams = 16
 

@@ -92,7 +92,7 @@ func (r *request) dictGetMany(context.Context) error {
 	size := 0
 	for _, v := range values {
 		if v != nil {
-			size += len(v.Data) + 10 + 10*len(v.Refs)
+			size += valueSize(*v)
 		}
 	}
 	if limit := r.server.options.maxMessage(); size > limit {

@@ -54,7 +54,7 @@ func (r *request) watchNext(ctx context.Context) error {
 	size := 0
 	report, err := w.Next(ctx, r.store, arrived, func(key string, v store.Value, ok bool) bool {
 		changes = append(changes, change{pageEntry{key, v}, ok})
-		size += len(key) + len(v.Data) + 10
+		size += len(key) + valueSize(v)
 		return size < pageSize
 	})
 	if err != nil {
@@ -167,7 +167,11 @@ func (r *request) editPlace(ctx context.Context, p place, f store.Editor) error 
 		if len(p.path) > 0 && len(old.Refs) > 0 {
 			return store.Verdict{}, errThroughHandles
 		}
-		return f(old, ok)
+		v, err := f(old, ok)
+		if n := valueSize(v.Value); err == nil && v.Do == store.Put && n > r.server.options.maxMessage()+envelope-pageSize {
+			err = tooLarge("what would stand there then", n, r.server.options)
+		}
+		return v, err
 	}
 	if p.said == 'i' {
 		l, err := r.listOf(p)

@@ -49,7 +49,9 @@ func (s *session) reply(w *store.Wait, reply func(p *replier, w *store.Wait)) {
 	if reply != nil {
 		reply(&p, w)
 	}
-	p.send()
+	if !p.send() {
+		s.store.Abort(w.ID) // a message that nobody can have stays where it was
+	}
 }
 
 // flushSoon has what was gathered written, by another goroutine: the caller works for another session, which this one's

@@ -413,12 +413,18 @@ func (p *replier) value(v store.Value) {
 	p.s.out = appendValue(p.s.out, v.Data, v.Refs)
 }
 
-// send completes the reply. To a request that wants none it is dropped.
-func (p *replier) send() {
+// send completes the reply. To a request that wants none it is dropped. One that is larger than anything the client takes is an error in its place, and
+// send reports false: it has a value that was stored when the server took larger ones.
+func (p *replier) send() bool {
 	defer p.s.mu.Unlock()
 	if p.id == 0 {
 		p.s.out = p.s.out[:p.start]
-		return
+		return true
+	}
+	if n, o := len(p.s.out)-p.start-frameHeader, p.s.server.options; n > o.maxMessage()+envelope {
+		p.s.out = p.s.out[:p.start]
+		p.s.appendFailureLocked(p.id, failureOf(tooLarge("the reply", n, o)))
+		return false
 	}
 	if p.s.out[p.arrayPos] == byte(codec.Array)<<5|26 {
 		setLongArray(p.s.out, p.arrayPos, 2+p.items)
@@ -426,6 +432,7 @@ func (p *replier) send() {
 		p.s.out[p.arrayPos] = byte(codec.Array)<<5 | byte(2+p.items)
 	}
 	p.s.sealLocked(p.start)
+	return true
 }
 
 func (s *session) sealLocked(start int) {

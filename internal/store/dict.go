@@ -365,7 +365,7 @@ func (d *Dict) putLocked(key []byte, data string, m *mentions) {
 	}
 	d.graph.link(d.self, m)
 	old := d.table.put(key, data, m)
-	d.bytes += int64(len(data) - len(old.data))
+	d.bytes += sizeOf(data, m) - sizeOf(old.data, old.refs)
 	if old.seq == 0 {
 		d.bytes += int64(len(key))
 	}
@@ -381,7 +381,7 @@ func (d *Dict) removeLocked(key []byte) bool {
 		return false
 	}
 	d.mu.note(effectDictRemove).Bytes(key)
-	d.bytes -= int64(len(old.key) + len(old.data))
+	d.bytes -= int64(len(old.key)) + sizeOf(old.data, old.refs)
 	d.graph.unlink(d.self, old.refs)
 	if d.expiry != nil {
 		d.expiry.drop(old.key)

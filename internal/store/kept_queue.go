@@ -73,7 +73,7 @@ func (q *Queue) replay(e effect, r *replayer) error {
 			return r.Err()
 		}
 		q.graph.link(q.self, it.refs)
-		q.bytes += int64(len(it.data))
+		q.bytes += sizeOf(it.data, it.refs)
 		q.items.insert(at, it)
 		q.seq = max(q.seq, it.seq)
 	case effectQueueRemove:
@@ -82,7 +82,7 @@ func (q *Queue) replay(e effect, r *replayer) error {
 			return r.Err()
 		}
 		it := q.items.remove(at)
-		q.bytes -= int64(len(it.data))
+		q.bytes -= sizeOf(it.data, it.refs)
 		q.graph.unlink(q.self, it.refs)
 	case effectQueueDelivered:
 		at, there := q.placeOf(r.Uint())

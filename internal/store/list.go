@@ -398,7 +398,7 @@ func (l *List) setLocked(at int, it item) {
 	}
 	l.graph.link(l.self, it.refs)
 	old := l.rope.set(at, it)
-	l.bytes += int64(len(it.data) - len(old.data))
+	l.bytes += sizeOf(it.data, it.refs) - sizeOf(old.data, old.refs)
 	l.graph.unlink(l.self, old.refs)
 	l.noteLocked(at, at+1)
 }
@@ -412,7 +412,7 @@ func (l *List) appendLocked(items []item) {
 	for _, it := range items {
 		l.graph.link(l.self, it.refs)
 		l.rope.append(it)
-		l.bytes += int64(len(it.data))
+		l.bytes += sizeOf(it.data, it.refs)
 	}
 	l.noteLocked(n, toEnd)
 }
@@ -424,14 +424,14 @@ func (l *List) insertLocked(at int, it item) {
 	}
 	l.graph.link(l.self, it.refs)
 	l.rope.insert(at, it)
-	l.bytes += int64(len(it.data))
+	l.bytes += sizeOf(it.data, it.refs)
 	l.noteLocked(at, toEnd)
 }
 
 func (l *List) removeLocked(at int) {
 	l.mu.note(effectListRemove).Uint(uint64(at))
 	old := l.rope.remove(at)
-	l.bytes -= int64(len(old.data))
+	l.bytes -= sizeOf(old.data, old.refs)
 	l.graph.unlink(l.self, old.refs)
 	l.noteLocked(at, toEnd)
 }
@@ -447,10 +447,10 @@ func (l *List) spliceLocked(from, to int, items []item) {
 	}
 	for _, it := range items {
 		l.graph.link(l.self, it.refs)
-		l.bytes += int64(len(it.data))
+		l.bytes += sizeOf(it.data, it.refs)
 	}
 	for _, old := range l.rope.splice(from, to, items) {
-		l.bytes -= int64(len(old.data))
+		l.bytes -= sizeOf(old.data, old.refs)
 		l.graph.unlink(l.self, old.refs)
 	}
 	if len(items) == to-from {

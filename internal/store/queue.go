@@ -120,7 +120,7 @@ func (q *Queue) Put(s *Session, w *Wait, v Value) error {
 		q.add(qitem{data: v.Data, refs: m})
 		return nil
 	}
-	w.items, w.Size = []qitem{{data: v.Data, refs: m}}, len(v.Data)
+	w.items, w.Size = []qitem{{data: v.Data, refs: m}}, int(sizeOf(v.Data, m))
 	if err := s.park(w, q, &q.putters); err != ErrParked {
 		return err
 	}
@@ -169,7 +169,7 @@ func (q *Queue) admit(it qitem) {
 	q.seq++
 	it.seq = q.seq
 	q.notePut(it)
-	q.bytes += int64(len(it.data))
+	q.bytes += sizeOf(it.data, it.refs)
 	q.items.pushBack(it)
 }
 
@@ -181,7 +181,7 @@ func (q *Queue) pop() qitem {
 	} else {
 		it = q.items.popFront()
 	}
-	q.bytes -= int64(len(it.data))
+	q.bytes -= sizeOf(it.data, it.refs)
 	return it
 }
 
@@ -277,7 +277,7 @@ func (q *Queue) hand(w *Wait) error {
 			return err
 		}
 		w.Values = append(w.Values, v)
-		size += len(v.Data)
+		size += int(sizeOf(it.data, it.refs))
 		w.items = append(w.items, q.pop())
 		if !w.lease { // one that is leased stays, in the journal, until it is dealt with
 			q.noteRemove(w.items[len(w.items)-1])
@@ -306,7 +306,7 @@ func (q *Queue) hand(w *Wait) error {
 // putBack puts messages back to where they were taken from.
 func (q *Queue) putBack(items []qitem) {
 	for i := len(items) - 1; i >= 0; i-- {
-		q.bytes += int64(len(items[i].data))
+		q.bytes += sizeOf(items[i].data, items[i].refs)
 		q.again.pushFront(items[i])
 	}
 }
@@ -409,7 +409,7 @@ func (q *Queue) returnLease(w *Wait) {
 	if q.dead != nil && it.deliveries >= q.maxLeases {
 		q.bury(it, q.dead.body.(*Queue))
 	} else {
-		q.bytes += int64(len(it.data))
+		q.bytes += sizeOf(it.data, it.refs)
 		q.again.pushBack(it)
 	}
 	q.pump()

@@ -12,6 +12,15 @@ type Value struct {
 	Refs []ID
 }
 
+// sizeOf is about how many bytes a value has when it travels: also what it mentions counts, which can be more than its data.
+func sizeOf(data string, m *mentions) int64 {
+	n := int64(len(data))
+	if m != nil {
+		n += 9 * int64(len(m.objs))
+	}
+	return n
+}
+
 // mentions are a stored value's references. Nearly no value has any, so a stored value
 // pays one word for them.
 type mentions struct{ objs []*object }

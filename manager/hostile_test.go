@@ -1,0 +1,136 @@
+package manager_test
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"github.com/go-multiproc/multiproc/manager"
+)
+
+// A hostile is a client that keeps to the protocol and means ill.
+type hostile struct {
+	t  testing.TB
+	c  net.Conn
+	id uint64
+}
+
+func newHostile(t testing.TB, path string) *hostile {
+	t.Helper()
+	return &hostile{t: t, c: dialRaw(t, path)}
+}
+
+// send sends a request and does not wait. It returns its id.
+func (h *hostile) send(items ...any) uint64 {
+	h.t.Helper()
+	h.id++
+	if _, err := h.c.Write(framed(encode(h.t, append([]any{h.id}, items...)))); err != nil {
+		h.t.Fatalf("sending operation %v: %v", items[0], err)
+	}
+	return h.id
+}
+
+// read reads the next reply: the code, and what follows it.
+func (h *hostile) read() (code uint64, rest []any) {
+	h.t.Helper()
+	b, err := readFrame(h.c)
+	if err != nil {
+		h.t.Fatalf("reading a reply: %v", err)
+	}
+	var reply []any
+	if err := cbor.Unmarshal(b, &reply); err != nil || len(reply) < 2 {
+		h.t.Fatalf("reply %.100x: %v", b, err)
+	}
+	return reply[1].(uint64), reply[2:]
+}
+
+// ask sends a request and reads its reply.
+func (h *hostile) ask(items ...any) (code uint64, rest []any) {
+	h.t.Helper()
+	h.send(items...)
+	h.c.SetDeadline(time.Now().Add(patience))
+	return h.read()
+}
+
+// must is ask for a request that is to succeed; it returns its first result.
+func (h *hostile) must(items ...any) any {
+	h.t.Helper()
+	code, rest := h.ask(items...)
+	if code != 0 {
+		h.t.Fatalf("operation %v: code %d, %v", items[0], code, rest)
+	}
+	if len(rest) == 0 {
+		return nil
+	}
+	return rest[0]
+}
+
+// What one client stores, every other can read: no value grows beyond what a message holds, and pages do not, whatever their values mention.
+func TestValuesStayReadable(t *testing.T) {
+	ctx := testContext(t)
+	const limit = 1 << 20
+	path := serve(t, manager.Options{MaxMessage: limit})
+	for _, noRings := range []bool{false, true} {
+		m := connect(t, path, manager.Options{MaxMessage: limit, NoRings: noRings})
+		h := newHostile(t, path)
+
+		d := must[*manager.Dict[string, any]](t)(manager.OpenDict[string, any](m, "values"))
+		id := h.must(5, "values", 1, "", false)
+		h.must(34, id, encode(t, "k"), encode(t, []any{}))
+		chunk := encode(t, []any{string(bytes.Repeat([]byte("x"), limit/2))})
+		code := uint64(0)
+		for i := 0; code == 0; i++ {
+			if code, _ = h.ask(25, id, encode(t, "k"), chunk); i > 3 {
+				t.Fatal("it grows and grows")
+			}
+		}
+		if code != 5 {
+			t.Errorf("appending beyond what a message holds: code %d", code)
+		}
+		if v, _, err := d.Get(ctx, "k"); err != nil || len(v.([]any)) < 2 {
+			t.Errorf("another client gets %v", err)
+		}
+
+		// Values of few bytes that mention much.
+		made := h.must(4, 1, "")
+		mentions := make([]any, 50_000)
+		for i := range mentions {
+			mentions[i] = made
+		}
+		heavy := []any{[]byte{0xf6}, mentions}
+		lists := must[*manager.List[any]](t)(manager.OpenList[any](m, "heavy"))
+		list := h.must(5, "heavy", 2, "", false)
+		queue := must[*manager.Queue[any]](t)(manager.OpenQueue[any](m, "queue", manager.QueueOptions{}))
+		messages := h.must(5, "queue", 4, "", false)
+		for range 60 {
+			h.must(67, list, heavy)
+			h.must(130, messages, heavy)
+		}
+		if all, err := lists.Snapshot(ctx); err != nil || len(all) != 60 {
+			t.Errorf("another client lists %d values, %v", len(all), err)
+		}
+		n := 0
+		for n < 60 {
+			some, err := queue.GetMany(ctx, make([]any, 60))
+			if err != nil {
+				t.Errorf("another client takes messages: %v", err)
+				break
+			}
+			n += some
+		}
+		if err := m.Remove(ctx, "values"); err != nil {
+			t.Errorf("the other client's connection: %v", err)
+		}
+		for _, name := range []string{"heavy", "queue"} {
+			if err := m.Remove(ctx, name); err != nil && !errors.Is(err, manager.ErrNotFound) {
+				t.Error(strings.TrimSpace(err.Error()))
+			}
+		}
+		m.Close()
+	}
+}
