@@ -155,6 +155,8 @@ func limitText(e *store.LimitError) string {
 		return fmt.Sprintf("there are %d objects, and Options.MaxObjects is %d", e.Has, e.Max)
 	case store.LimitEntries:
 		return fmt.Sprintf("there are %d entries, and Options.MaxEntries is %d", e.Has, e.Max)
+	case store.LimitRecord:
+		return fmt.Sprintf("the change has %d bytes, and what is kept at Options.Path changes by at most %d at one moment; make it in several", e.Wants, e.Max)
 	}
 	return fmt.Sprintf("%d bytes are in use, the call brings up to %d more, and Options.MaxMemory is %d", e.Has, e.Wants, e.Max)
 }

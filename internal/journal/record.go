@@ -9,6 +9,9 @@ import (
 // recordHead is the length of a record's length.
 const recordHead = 4
 
+// MaxRecord is how many bytes may be admitted for a record. What its length has room for is a little more, because a demand is not always exact.
+const MaxRecord = 3 << 30
+
 // A Writer writes one record, from Begin to End. The methods of a nil Writer do nothing, so that callers
 // without a journal need not ask. A zero Writer gathers what is to become one, with [Writer.Raw].
 type Writer struct {

@@ -377,6 +377,11 @@ func (g *graph) recovered() error {
 		if o.body == nil {
 			err = fmt.Errorf("store: the journal mentions object %d, which was never made", o.id)
 		}
+		if q, ok := o.body.(*Queue); ok && q.dead != nil {
+			if dead, ok := q.dead.body.(*Queue); !ok || dead.dead != nil { // it would be locked while this one is
+				err = fmt.Errorf("store: the journal has object %d take the dead letters of queue %d", q.dead.id, o.id)
+			}
+		}
 		if b, ok := o.body.(interface{ loaded() }); ok {
 			waking = append(waking, b)
 		}

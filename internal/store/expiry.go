@@ -3,6 +3,7 @@ package store
 import (
 	"container/heap"
 	"fmt"
+	"math"
 	"time"
 	"weak"
 )
@@ -163,5 +164,11 @@ func until(ttl time.Duration) (time.Time, error) {
 	if ttl <= 0 {
 		return time.Time{}, fmt.Errorf("%w: a time to live of %v", ErrInvalid, ttl)
 	}
-	return time.Now().Add(ttl), nil
+	if at := time.Now().Add(ttl); at.Before(farthest) {
+		return at, nil
+	}
+	return farthest, nil
 }
+
+// farthest is the last moment that can be noted: in the year 2262.
+var farthest = time.Unix(0, math.MaxInt64)

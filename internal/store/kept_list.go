@@ -49,11 +49,18 @@ func (r *replayer) items(least int) []item {
 func (l *List) dump(w *dump) {
 	l.mu.Lock()
 	w.begin()
-	chunks := l.rope.snapshot()
+	chunks, filling := l.rope.snapshot(), l.rope.filling
 	l.mu.Unlock()
 	const atOnce = 64
 	from := 0
+	if len(filling) > 0 && filling[0] != (item{data: null}) { // which is there from the beginning
+		noteItems(w.note(effectListFill), filling[0])
+	}
 	for _, c := range chunks {
+		if isFilling(c, filling) { // not written out: there may be 2^28 of them, which take no memory either
+			from += len(c)
+			continue
+		}
 		for len(c) > 0 && w.ok() {
 			n := min(len(c), atOnce)
 			if l.fixed { // it has that many values from the beginning

@@ -54,6 +54,9 @@ func (l *ledger) admit(d Demand) error {
 		return err
 	}
 	if l.journal != nil {
+		if d.Record > journal.MaxRecord {
+			return &LimitError{LimitRecord, 0, d.Record, journal.MaxRecord}
+		}
 		if err := l.journal.Admit(d.Record); err != nil {
 			return fmt.Errorf("%w: %w", ErrJournal, err)
 		}
@@ -95,6 +98,7 @@ const (
 	LimitObjects Limit = iota
 	LimitEntries
 	LimitBytes
+	LimitRecord // of one change, where there is a journal
 )
 
 // A LimitError says which limit a change would exceed. It is an ErrLimit.
@@ -105,7 +109,7 @@ type LimitError struct {
 
 // Error says it in words.
 func (e *LimitError) Error() string {
-	what := [...]string{"objects", "entries", "bytes"}[e.Limit]
+	what := [...]string{"objects", "entries", "bytes", "bytes of a record"}[e.Limit]
 	return fmt.Sprintf("%v: %d %s, and at most %d more, where %d are allowed", ErrLimit, e.Has, what, e.Wants, e.Max)
 }
 

@@ -288,6 +288,15 @@ func (l *List) Fill(s *Session, v Value) error {
 	if err != nil {
 		return err
 	}
+	// It is one value, but each place counts, since each can be set to another that is not smaller.
+	demand := Demand{Bytes: int64(l.Len()) * sizeOf(v.Data, m), Record: sizeOf(v.Data, m)}
+	if m != nil {
+		demand.Record *= int64(l.Len())
+	}
+	if err := l.self.ledger.admit(demand); err != nil {
+		return err
+	}
+	defer l.self.ledger.done(demand)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if m != nil {

@@ -12,6 +12,8 @@ type rope struct {
 	epoch  uint64   // counts snapshots
 	n      int
 	ragged bool // some chunk other than the last may not be full
+
+	filling []item // what fill has made: chunks that are this one have not been changed since; nil if there are none
 }
 
 const itemsPerChunk = 512
@@ -153,6 +155,9 @@ func (r *rope) remove(i int) item {
 
 // splice replaces the items from i up to before j, 0 <= i <= j <= n, and returns them.
 func (r *rope) splice(i, j int, with []item) (old []item) {
+	if len(with) == j-i {
+		return r.overwrite(i, with)
+	}
 	from := r.cut(i)
 	to := r.cut(j)
 	for _, c := range r.chunks[from:to] {
@@ -176,6 +181,21 @@ func (r *rope) splice(i, j int, with []item) (old []item) {
 			r.ragged = true
 			break
 		}
+	}
+	return old
+}
+
+// overwrite replaces the items from i on, as many as there are in with, and returns them.
+func (r *rope) overwrite(i int, with []item) (old []item) {
+	if len(with) == 0 {
+		return nil
+	}
+	old = make([]item, 0, len(with))
+	for c, o := r.find(i); len(with) > 0; c, o = c+1, 0 {
+		r.own(c)
+		part := r.chunks[c][o:]
+		old = append(old, part[:min(len(part), len(with))]...)
+		with = with[copy(part, with):]
 	}
 	return old
 }
@@ -227,12 +247,17 @@ func (r *rope) each(i, j int, f func(i int, it *item) bool) {
 // fill makes the rope n times the same item. All chunks are one, until they are changed.
 func (r *rope) fill(n int, it item) {
 	one := slices.Repeat([]item{it}, min(n, itemsPerChunk))
-	*r = rope{n: n, epoch: r.epoch + 1}
+	*r = rope{n: n, epoch: r.epoch + 1, filling: one}
 	for left := n; left > 0; left -= itemsPerChunk {
 		m := min(left, itemsPerChunk)
 		r.chunks = append(r.chunks, one[:m:m])
 		r.copied = append(r.copied, r.epoch-1)
 	}
+}
+
+// isFilling reports whether a chunk is what fill has made, of which each item is the same.
+func isFilling(chunk, filling []item) bool {
+	return len(chunk) > 0 && len(filling) > 0 && &chunk[0] == &filling[0]
 }
 
 // snapshot returns the items as they are now; it will not see later changes.
