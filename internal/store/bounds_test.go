@@ -108,6 +108,22 @@ func TestFillIsLimited(t *testing.T) {
 	}
 }
 
+// What an object says of its elements counts.
+func TestTypesAreLimited(t *testing.T) {
+	st := store.New(store.Options{Limits: store.Limits{Bytes: 1 << 20}})
+	defer st.Close()
+	s := st.NewSession()
+	for i := 0; ; i++ {
+		_, err := s.Create(store.KindMutex, strings.Repeat("x", 300_000))
+		if errors.Is(err, store.ErrLimit) && i == 3 {
+			break
+		}
+		if err != nil || i == 3 {
+			t.Fatal(i, err)
+		}
+	}
+}
+
 // A change that would be a longer record than a journal can have is refused, and what was there before is there after a kill.
 func TestRecordIsLimited(t *testing.T) {
 	dir := t.TempDir()

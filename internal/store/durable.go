@@ -333,8 +333,8 @@ func (g *graph) expect(id ID) *object {
 
 func (g *graph) fill(o *object, k Kind, typ string, params []uint64, b body) {
 	o.kind, o.typ, o.params, o.body = k, typ, params, b
-	o.bytes.Store(objectBytes)
-	g.ledger.bytes.Add(objectBytes)
+	o.bytes.Store(o.base())
+	g.ledger.bytes.Add(o.base())
 	b.place(o, g)
 	if k, ok := b.(kept); ok {
 		o.weigh(k)

@@ -90,7 +90,7 @@ func (g *graph) create(k Kind, typ string, params []uint64) (*object, error) {
 
 // prepare makes the content of an object that may be added. The caller ends the demand.
 func (g *graph) prepare(name string, k Kind, typ string, params []uint64) (body, Demand, error) {
-	d := Demand{Objects: 1, Bytes: objectBytes, Record: int64(64 + len(name) + len(typ) + 10*len(params))}
+	d := Demand{Objects: 1, Bytes: objectBytes + int64(len(typ)), Record: int64(64 + len(name) + len(typ) + 10*len(params))}
 	if err := g.ledger.limit(d); err != nil {
 		return nil, d, err
 	}

@@ -119,7 +119,7 @@ func (e *LimitError) Is(target error) bool { return target == ErrLimit }
 // weigh keeps account of what a body takes. Its guard is held.
 func (o *object) weigh(k kept) {
 	entries, bytes := k.weight()
-	bytes += objectBytes
+	bytes += o.base()
 	if entries != o.entries.Load() {
 		o.ledger.entries.Add(entries - o.entries.Swap(entries))
 	}
@@ -131,6 +131,9 @@ func (o *object) weigh(k kept) {
 		o.strike()
 	}
 }
+
+// base is what the object takes beside its content. What it is made of is its maker's choice, and may be long.
+func (o *object) base() int64 { return objectBytes + int64(len(o.typ)) }
 
 // strike takes an object that is freed off the account.
 func (o *object) strike() {
