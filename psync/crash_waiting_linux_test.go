@@ -66,17 +66,38 @@ func newMortal(t *testing.T, bin, label string, pass int, g gifts) *mortal {
 // act has the mortal do something, in the course of which it may die.
 func (m *mortal) act(line string) {
 	m.must("go "+line, "begun")
+	go m.follow()
+}
+
+// waits is act, which returns when the mortal has come to wait, or has died on its way there.
+func (m *mortal) waits(line string) {
+	m.Say("wait " + line)
+	waiting := make(chan struct{})
 	go func() {
-		if _, err := m.Out.ReadString('\n'); err == nil {
-			close(m.done)
+		if l, err := m.Out.ReadString('\n'); err == nil && l == "waiting true\n" {
+			close(waiting)
 		}
-		io.Copy(io.Discard, m.Out)
-		m.died = time.Now()
-		m.Cmd.Wait()
-		ws := m.Cmd.ProcessState.Sys().(syscall.WaitStatus)
-		m.self = ws.Signaled() && ws.Signal() == syscall.SIGKILL
-		close(m.dead)
+		m.follow()
 	}()
+	select {
+	case <-waiting:
+	case <-m.dead:
+	case <-time.After(patience):
+		m.t.Fatal("the mortal neither dies nor waits")
+	}
+}
+
+// follow reads what the mortal says of its act, to the end.
+func (m *mortal) follow() {
+	if _, err := m.Out.ReadString('\n'); err == nil {
+		close(m.done)
+	}
+	io.Copy(io.Discard, m.Out)
+	m.died = time.Now()
+	m.Cmd.Wait()
+	ws := m.Cmd.ProcessState.Sys().(syscall.WaitStatus)
+	m.self = ws.Signaled() && ws.Signal() == syscall.SIGKILL
+	close(m.dead)
 }
 
 // gone waits until the mortal is dead. If it has come to the end of its act, it is killed. It
@@ -399,8 +420,7 @@ func condMourner(t *testing.T, bin, label string, pass int) (time.Duration, bool
 	silent := newPuppet(t, g)
 	silent.must("cond signal", "<nil>")
 	v := newMortal(t, bin, label, pass, g)
-	v.act("cond consume 60000")
-	time.Sleep(20 * time.Millisecond) // until it waits, as a rule
+	v.waits("cond consume 60000")
 	silent.must("cond make", "<nil>")
 	silent.Kill()
 	killed := time.Now()

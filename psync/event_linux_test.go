@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,31 +63,23 @@ func TestEventWakesAll(t *testing.T) {
 			var ps []*puppet
 			for range 3 {
 				p := newPuppet(t, gifts{Event: e})
-				p.begins("event wait")
-				p.begins("event wait")
+				p.waits("event wait")
+				p.waits("event wait")
 				ps = append(ps, p)
 			}
 			const here = 50
 			var all sync.WaitGroup
-			var arrived atomic.Int64
 			for range here {
 				all.Go(func() {
-					arrived.Add(1)
 					if err := e.Wait(soon(t)); err != nil {
 						t.Error(err)
 					}
 				})
 			}
-			for arrived.Load() < here {
-				time.Sleep(time.Millisecond)
-			}
-			time.Sleep(20 * time.Millisecond) // until most of them sleep
+			settles(t, "all wait", func() bool { return verify.Waiters("psync.(*Event).Wait") == here })
 			verify.Must(t, e.Set())
 			if pulse {
-				// Who had not got to Wait yet would sleep on: hence one more, for them.
-				verify.Must(t, e.Clear())
-				time.Sleep(20 * time.Millisecond)
-				verify.Must(t, e.Set())
+				verify.Must(t, e.Clear()) // all were waiting, so that all are told
 			}
 			all.Wait()
 			for _, p := range ps {

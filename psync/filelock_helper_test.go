@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -183,6 +184,33 @@ func (p *peer) do(cmd string) {
 	if got := p.answer(); got != "ok" {
 		p.t.Fatalf("%s: %s", cmd, got)
 	}
+}
+
+// standsInKernel waits until somebody, of whatever process, waits in flock(2) for the file at path. A
+// goroutine that waits has sent another one there, which may not have got so far. Where the
+// kernel does not show who waits, it returns at once.
+func standsInKernel(t *testing.T, path string) {
+	t.Helper()
+	fi, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if !ok {
+		t.Fatalf("no inode of %s", path)
+	}
+	for begun := time.Now(); time.Since(begun) < patience; time.Sleep(time.Millisecond) { // nothing tells
+		locks, err := os.ReadFile("/proc/locks")
+		if err != nil {
+			return
+		}
+		for line := range strings.Lines(string(locks)) { // "7: -> FLOCK  ADVISORY  WRITE 4711 00:1c:23 0 EOF"
+			if strings.Contains(line, "-> FLOCK") && strings.Contains(line, fmt.Sprintf(":%d 0 EOF", st.Ino)) {
+				return
+			}
+		}
+	}
+	t.Fatalf("nobody comes to wait for %s", path)
 }
 
 // patience is how long something that must happen is waited for, and watched how

@@ -244,6 +244,7 @@ func TestFileLockReadersGoOnWhenWriterGivesUp(t *testing.T) {
 	defer cancel()
 	writer := verify.Blocks(t, "Lock", func() error { return l.Lock(ctx) })
 	reader := verify.Blocks(t, "RLock behind Lock", func() error { return l.RLock(background) })
+	standsInKernel(t, l.Path())
 	cancel()
 	if err := writer(); err != context.Canceled {
 		t.Errorf("Lock = %v", err)
@@ -321,6 +322,7 @@ func TestFileLockGivingUp(t *testing.T) {
 	if grown := threads(t) - before; grown > 10 {
 		t.Errorf("%d goroutines that wait took %d threads", n, grown)
 	}
+	standsInKernel(t, l.Path())
 	cancel()
 	for range n {
 		if err := <-errs; err != context.Canceled {
@@ -364,6 +366,7 @@ func TestFileLockHolderDies(t *testing.T) {
 	p := startPeer(t, l.Path())
 	p.do("lock")
 	wait := verify.Blocks(t, "Lock", func() error { return l.Lock(background) })
+	standsInKernel(t, l.Path())
 	verify.Must(t, p.cmd.Process.Kill())
 	verify.Must(t, wait())
 	ran := false
@@ -380,6 +383,7 @@ func TestFileLockStoppedHolderKeepsIt(t *testing.T) {
 	p.do("lock")
 	verify.Must(t, p.cmd.Process.Signal(syscall.SIGSTOP))
 	wait := verify.Blocks(t, "Lock", func() error { return l.Lock(background) })
+	standsInKernel(t, l.Path())
 	verify.Must(t, p.cmd.Process.Signal(syscall.SIGCONT))
 	p.do("unlock")
 	verify.Must(t, wait())
@@ -400,6 +404,9 @@ func TestFileLockReplacedFile(t *testing.T) {
 				p.do("lock")
 			}
 			wait := verify.Blocks(t, "Lock", func() error { return l.Lock(background) })
+			if holder == "other process" {
+				standsInKernel(t, path)
+			}
 			verify.Must(t, os.WriteFile(path+".new", nil, 0o600))
 			verify.Must(t, os.Rename(path+".new", path))
 			newcomer := startPeer(t, path)
@@ -548,6 +555,7 @@ sys.stdin.readline()`}
 				verify.Must(t, l.RUnlock())
 			}
 			wait := verify.Blocks(t, "Lock", func() error { return l.Lock(background) })
+			standsInKernel(t, l.Path())
 			p.send("")
 			verify.Must(t, wait())
 
@@ -559,6 +567,7 @@ sys.stdin.readline()`}
 				}
 				return nil
 			})
+			standsInKernel(t, l.Path())
 			verify.Must(t, l.Unlock())
 			verify.Must(t, wait())
 		})

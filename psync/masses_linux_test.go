@@ -91,7 +91,7 @@ func TestEventOfMasses(t *testing.T) {
 			}
 		})
 	}
-	time.Sleep(50 * time.Millisecond) // until most of them wait
+	settles(t, "all wait", func() bool { return verify.Waiters("psync.(*Event).Wait") == masses })
 	verify.Must(t, e.Set())
 	all.Wait()
 }

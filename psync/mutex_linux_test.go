@@ -20,30 +20,6 @@ import (
 	"github.com/go-multiproc/multiproc/shm"
 )
 
-// blocks checks that f does not return by itself, and returns a function that
-// waits until it has.
-func blocks(t *testing.T, what string, f func()) (wait func()) {
-	t.Helper()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		f()
-	}()
-	select {
-	case <-done:
-		t.Fatalf("%s did not block", what)
-	case <-time.After(watched):
-	}
-	return func() {
-		t.Helper()
-		select {
-		case <-done:
-		case <-time.After(patience):
-			t.Fatalf("%s is still blocked", what)
-		}
-	}
-}
-
 func TestMutexExcludesProcessesAndGoroutines(t *testing.T) {
 	s := newShared(t)
 	const procs, each, goroutines = 3, 4000, 4
@@ -190,16 +166,12 @@ func held(t *testing.T, s *shared) *reexec.Process {
 func TestHandoverBetweenProcesses(t *testing.T) {
 	s := newShared(t)
 	p := held(t, s)
-	wait := blocks(t, "Lock", func() {
-		if err := s.Lock(soon(t)); err != nil {
-			t.Error(err)
-		}
-	})
+	wait := verify.Blocks(t, "Lock", func() error { return s.Lock(soon(t)) })
 	p.Say("unlock")
 	if l := p.Line(); l != "unlock <nil>" {
 		t.Error(l)
 	}
-	wait()
+	verify.Must(t, wait())
 	if err := s.Unlock(); err != nil {
 		t.Error(err)
 	}
@@ -335,21 +307,18 @@ func TestRecoverOnce(t *testing.T) {
 		return nil
 	})
 	<-repairing
-	waitLock := blocks(t, "Lock during repair", func() {
+	waitLock := verify.Blocks(t, "Lock during repair", func() error {
 		if err := s.Lock(soon(t)); err != nil {
-			t.Error(err)
-		} else {
-			s.Unlock()
+			return err
 		}
+		return s.Unlock()
 	})
-	waitRecover := blocks(t, "Recover during repair", func() {
-		if err := s.Recover(soon(t), func() error { t.Error("repaired twice"); return nil }); err != nil {
-			t.Error(err)
-		}
+	waitRecover := verify.Blocks(t, "Recover during repair", func() error {
+		return s.Recover(soon(t), func() error { t.Error("repaired twice"); return nil })
 	})
 	close(finish)
-	waitLock()
-	waitRecover()
+	verify.Must(t, waitLock())
+	verify.Must(t, waitRecover())
 }
 
 func TestStoppedHolderIsNotRobbed(t *testing.T) {
@@ -410,7 +379,7 @@ func TestManyWaiters(t *testing.T) {
 		go func() { errs <- s.Lock(ctx) }()
 	}
 	ok := reexec.Start(t, "hold", s.file(t)) // one more, elsewhere
-	time.Sleep(watched)                      // time for a thread per waiter to appear, if there were one
+	settles(t, "all wait", func() bool { return verify.Waiters("lock.(*Mutex).Lock") == n })
 	if more := threads(t) - before; more > 8 {
 		t.Errorf("%d threads more", more)
 	}
@@ -463,15 +432,13 @@ func TestCloseWakesWaiters(t *testing.T) {
 	s := newShared(t)
 	p := held(t, s)
 	second := share2(t, s)
-	wait := blocks(t, "Lock", func() {
-		if err := second.Lock(soon(t), lock.User); !errors.Is(err, fs.ErrClosed) {
-			t.Errorf("Lock while the handle closed: %v", err)
-		}
-	})
+	wait := verify.Blocks(t, "Lock", func() error { return second.Lock(soon(t), lock.User) })
 	if err := second.Close(); err != nil {
 		t.Error(err)
 	}
-	wait()
+	if err := wait(); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("Lock while the handle closed: %v", err)
+	}
 	p.Say("unlock")
 	p.Line()
 	p.Done()
@@ -492,16 +459,12 @@ func TestCloseWaitsForScopedHolds(t *testing.T) {
 	if err := s.l.Lock(t.Context(), lock.UserScoped); err != nil {
 		t.Fatal(err)
 	}
-	wait := blocks(t, "Close", func() {
-		if err := s.l.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	wait := verify.Blocks(t, "Close", s.l.Close)
 	other := reexec.Start(t, "hold", files)
 	if err := s.l.Unlock(); err != nil {
 		t.Errorf("Unlock while closing: %v", err)
 	}
-	wait()
+	verify.Must(t, wait())
 	if l := other.Line(); l != "lock <nil>" {
 		t.Errorf("the other process: %s", l)
 	}

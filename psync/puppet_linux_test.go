@@ -35,7 +35,7 @@ type gifts struct {
 
 // A puppet is another process that does what it is told, line by line, and answers each
 // line with one of its own when it is done. A line that starts with "go" is done in the
-// background.
+// background, and so is one that starts with "wait", where the puppet says when it waits.
 type puppet struct {
 	*reexec.Process
 	t testing.TB
@@ -103,6 +103,12 @@ func (p *puppet) begins(line string) {
 	p.must("go "+line, "begun")
 }
 
+// waits is begins, which returns when the puppet has come to wait.
+func (p *puppet) waits(line string) {
+	p.t.Helper()
+	p.must("wait "+line, "waiting true")
+}
+
 func helperPuppet(args []string) int {
 	var s *gifts
 	n, _ := strconv.Atoi(args[1])
@@ -116,6 +122,16 @@ func helperPuppet(args []string) int {
 		if line, ok := strings.CutPrefix(in.Text(), "go "); ok {
 			fmt.Println("begun")
 			go func() { fmt.Println(s.do(line)) }()
+			continue
+		}
+		if line, ok := strings.CutPrefix(in.Text(), "wait "); ok {
+			var answer string
+			c := verify.Begin(func() error { answer = s.do(line); return nil })
+			fmt.Println("waiting", c.Waits(nil))
+			go func() {
+				c.Await()
+				fmt.Println(answer)
+			}()
 			continue
 		}
 		fmt.Println(s.do(in.Text()))

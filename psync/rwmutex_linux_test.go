@@ -71,11 +71,13 @@ func helperRW(args []string) int {
 		case "close":
 			fmt.Println("close", m.Close())
 		case "wait for lock":
-			fmt.Println("waiting")
-			fmt.Println("lock", m.Lock(ctx))
+			c := verify.Begin(func() error { return m.Lock(ctx) })
+			fmt.Println("waiting", c.Waits(nil))
+			fmt.Println("lock", c.Await())
 		case "wait for rlock":
-			fmt.Println("waiting")
-			fmt.Println("rlock", m.RLock(ctx))
+			c := verify.Begin(func() error { return m.RLock(ctx) })
+			fmt.Println("waiting", c.Waits(nil))
+			fmt.Println("rlock", c.Await())
 		}
 	}
 	return 0
@@ -347,7 +349,7 @@ func TestRWMutexOfTheDead(t *testing.T) {
 	t.Run("a writer that waits", func(t *testing.T) {
 		verify.Must(t, m.RLock(ctx))
 		p := rwHelper(t, m)
-		asked(t, p, "wait for lock", "waiting")
+		asked(t, p, "wait for lock", "waiting true")
 		for { // until it keeps readers out
 			ok, err := m.TryRLock()
 			verify.Must(t, err)
@@ -368,8 +370,7 @@ func TestRWMutexOfTheDead(t *testing.T) {
 		verify.Must(t, m.Lock(ctx))
 		p := rwHelper(t, m)
 		asked(t, p, "rtry", "false <nil>") // it has its slot
-		asked(t, p, "wait for rlock", "waiting")
-		time.Sleep(watched) // it waits by now; if not, the case is a weaker one
+		asked(t, p, "wait for rlock", "waiting true")
 		p.Kill()
 		verify.Must(t, m.Unlock())
 		verify.Must(t, m.Lock(ctx))
@@ -588,8 +589,7 @@ func TestStoppedReaderWhoWaits(t *testing.T) {
 	ctx := soon(t)
 	verify.Must(t, m.Lock(ctx))
 	p := rwHelper(t, m)
-	asked(t, p, "wait for rlock", "waiting")
-	time.Sleep(watched) // it waits by now; if not, the case is a weaker one
+	asked(t, p, "wait for rlock", "waiting true")
 	verify.Must(t, p.Cmd.Process.Signal(syscall.SIGSTOP))
 	verify.Must(t, m.Unlock())
 	var times []time.Duration

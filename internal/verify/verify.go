@@ -6,15 +6,6 @@ package verify
 import (
 	"fmt"
 	"testing"
-	"time"
-)
-
-const (
-	// watched is how long a call that must block is looked at. A call that blocks
-	// too late passes; one that must block and does is never failed.
-	watched = 20 * time.Millisecond
-	// patience is how long a call that must return is waited for.
-	patience = 30 * time.Second
 )
 
 // Must ends the test if err is not nil.
@@ -35,27 +26,4 @@ func Panics(t testing.TB, text string, f func()) {
 		}
 	}()
 	f()
-}
-
-// Blocks calls f in a goroutine, where it must not return yet, and gives back the
-// function that waits for its result.
-func Blocks(t testing.TB, what string, f func() error) (wait func() error) {
-	t.Helper()
-	done := make(chan error, 1)
-	go func() { done <- f() }()
-	select {
-	case err := <-done:
-		t.Fatalf("%s returned %v; it must wait", what, err)
-	case <-time.After(watched):
-	}
-	return func() error {
-		t.Helper()
-		select {
-		case err := <-done:
-			return err
-		case <-time.After(patience):
-			t.Fatalf("%s still waits", what)
-			return nil
-		}
-	}
 }
