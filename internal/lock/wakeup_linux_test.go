@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -104,11 +105,27 @@ func comes(t testing.TB, what string, done <-chan error) error {
 	}
 }
 
-// asleep waits until m's sleeper sleeps in the kernel with the waiters bit set.
-func asleep(t testing.TB, m *Mutex) {
+// asleep waits until n sleepers of this process, m's among them, sleep in the kernel with the waiters bit set.
+func asleep(t testing.TB, m *Mutex, n int) {
 	t.Helper()
-	within(t, "asleep", func() bool { return m.q.waiting() > 0 && m.load().waiters() })
-	time.Sleep(5 * time.Millisecond) // from there to futex(2)
+	within(t, "asleep", func() bool { return m.q.waiting() > 0 && m.load().waiters() && sleepersOn(t, m.word) == n })
+}
+
+// sleepersOn is how many threads of this process sleep in futex(2) on a word.
+func sleepersOn(t testing.TB, w *mem.Uint64) (n int) {
+	t.Helper()
+	tasks, err := filepath.Glob("/proc/self/task/*/syscall")
+	if err != nil || len(tasks) == 0 {
+		t.Fatalf("no threads: %v", err)
+	}
+	call := fmt.Sprintf("%d %p ", unix.SYS_FUTEX, w)
+	for _, task := range tasks {
+		// "202 0x7f… 0x0 …" for who sleeps in a system call; "running" for who does not.
+		if b, err := os.ReadFile(task); err == nil && strings.HasPrefix(string(b), call) {
+			n++
+		}
+	}
+	return n
 }
 
 // A newcomer takes the lock between the unlock, which cleared the waiters bit, and
@@ -120,7 +137,7 @@ func TestWakeUpMeetsNewcomer(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := lockSoon(t.Context(), b)
-	asleep(t, b)
+	asleep(t, b, 1)
 	// a unlocks, and c takes it before a's wake-up.
 	w := a.load()
 	if !a.cas(w, w.released().takenBy(c.own|user)) {
@@ -151,9 +168,9 @@ func TestWakeUpMeetsNobody(t *testing.T) {
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			gone := lockSoon(ctx, b) // sleeps first, and so is woken first
-			asleep(t, b)
+			asleep(t, b, 1)
 			done := lockSoon(t.Context(), c)
-			asleep(t, c)
+			asleep(t, c, 2)
 			cancel()
 			if err := comes(t, "giving up", gone); err != context.Canceled {
 				t.Fatal(err)
@@ -199,7 +216,7 @@ func TestCloseEndsSleeper(t *testing.T) {
 				a.word.Store(uint64(word(1<<39)<<tokenShift | held)) // somebody else has it
 				ctx, cancel := context.WithCancel(t.Context())
 				done := lockSoon(ctx, a)
-				asleep(t, a)
+				asleep(t, a, 1)
 				cancel()
 				if err := comes(t, "giving up", done); err != context.Canceled {
 					t.Fatal(err)
@@ -251,7 +268,7 @@ func TestRecoverEndsWithRepair(t *testing.T) {
 					within(t, "queued", func() bool { return m.q.waiting() == i+1 })
 				}
 			}
-			asleep(t, b)
+			asleep(t, b, 2) // and a's
 			close(finish)
 			if err := comes(t, "the repair", repaired); err != nil {
 				t.Error(err)

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/go-multiproc/multiproc/internal/seg"
+	"github.com/go-multiproc/multiproc/internal/verify"
 )
 
 // Signals that keep coming do not keep a large segment from being made: each of
@@ -135,21 +136,12 @@ func TestOpenWaitsForReap(t *testing.T) {
 	before := h.Mapping().Token()
 	h.Close(nil)
 	unlock := rangeLock(t, dir+"/s")
-	opened := make(chan *seg.Handle)
-	go func() {
-		h, err := seg.Open("s", "test", "", seg.Options{Dir: dir})
-		if err != nil {
-			t.Error(err)
-		}
-		opened <- h
-	}()
-	select {
-	case <-opened:
-		t.Fatal("opened under a Reap")
-	case <-time.After(20 * time.Millisecond):
-	}
+	wait := verify.Blocks(t, "Open under a Reap", func() (err error) {
+		h, err = seg.Open("s", "test", "", seg.Options{Dir: dir})
+		return err
+	})
 	unlock()
-	h = <-opened
+	verify.Must(t, wait())
 	if got := h.Mapping().Token(); got != before+1 {
 		t.Errorf("token %d after %d", got, before)
 	}
