@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-multiproc/multiproc/internal/registered"
+	"github.com/go-multiproc/multiproc/internal/standard"
 	"github.com/go-multiproc/multiproc/process"
 )
 
@@ -39,7 +40,7 @@ type Options struct {
 	// MemoryLimit is for each worker, in bytes: see [process.Limits]. Zero is none.
 	MemoryLimit int64
 
-	// Stderr is the workers' standard error. Nil is this process's. The last lines of it are in each [WorkerDiedError] all the same.
+	// Stderr is the workers' standard error. Nil is what os.Stderr is when New is called; their standard output is what os.Stdout is then. The last lines of their standard error are in each [WorkerDiedError] all the same.
 	Stderr *os.File
 
 	// Prefetch is how many tasks a worker is sent before it has finished the first, at most. Zero is as many as it will take about a millisecond for,
@@ -81,6 +82,7 @@ func Init[A any](fn *process.Func[A], args A) Initializer {
 // A Pool is an [Executor] whose tasks run in worker processes. It comes from [New], is safe for concurrent use, and belongs to the process that made it: it cannot be passed to another one.
 type Pool struct {
 	options Options
+	had     standard.Variables // when the pool was made
 	ids     []registered.Identity
 
 	mu        sync.Mutex
@@ -132,7 +134,7 @@ func New(o Options) (*Pool, error) {
 	if o.Name == "" {
 		o.Name = "worker"
 	}
-	p := &Pool{options: o, room: room{limit: o.Backlog}, ids: identities(), estimates: map[*entry]time.Duration{}, finished: make(chan struct{})}
+	p := &Pool{options: o, had: standard.Now(), room: room{limit: o.Backlog}, ids: identities(), estimates: map[*entry]time.Duration{}, finished: make(chan struct{})}
 	p.reporter = reporter{call: o.Progress, stats: p.Stats}
 	p.stealing = time.AfterFunc(time.Hour, p.stealTime)
 	p.stealing.Stop()

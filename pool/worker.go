@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-multiproc/multiproc/internal/crash"
 	"github.com/go-multiproc/multiproc/internal/mem"
+	"github.com/go-multiproc/multiproc/internal/standard"
 	"github.com/go-multiproc/multiproc/internal/wire"
 	"github.com/go-multiproc/multiproc/process"
 	"github.com/go-multiproc/multiproc/shm"
@@ -169,7 +170,7 @@ func (w *worker) execute() error {
 	w.pool.mu.Unlock()
 	err = errors.New("the pool was closed")
 	if !closed {
-		err = c.Start()
+		err = standard.Start(c, w.pool.had)
 		crash.At("pool.started")
 	}
 	if err != nil {

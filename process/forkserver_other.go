@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"github.com/go-multiproc/multiproc/internal/handover"
+	"github.com/go-multiproc/multiproc/internal/standard"
 	"github.com/go-multiproc/multiproc/internal/wire"
 )
 
@@ -28,7 +29,7 @@ type warmChild struct{ began struct{ deaf bool } }
 
 func (*warmChild) become(*Process) {}
 
-func (*Process) startWarm(jobHeader, *handover.Message, *os.File) (launched, *warmChild, error) {
+func (*Process) startWarm(jobHeader, *handover.Message, standard.Variables, *os.File) (launched, *warmChild, error) {
 	return launched{}, nil, errForkServer
 }
 

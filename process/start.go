@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/go-multiproc/multiproc/internal/handover"
+	"github.com/go-multiproc/multiproc/internal/standard"
 	"github.com/go-multiproc/multiproc/internal/sys"
 	"github.com/go-multiproc/multiproc/internal/wire"
 )
@@ -35,7 +36,14 @@ import (
 // changed and started again, and all handles in the arguments are as they were.
 //
 // What goes wrong in the child, its arguments not arriving for example, is Join's to tell.
-func (p *Process) Start() error {
+func (p *Process) Start() error { return p.startAs(standard.Now()) }
+
+func init() {
+	standard.Start = func(p any, had standard.Variables) error { return p.(*Process).startAs(had) }
+}
+
+// startAs is Start for a program that had this in package os.
+func (p *Process) startAs(had standard.Variables) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -51,13 +59,13 @@ func (p *Process) Start() error {
 	if p.Name == "" {
 		p.Name = defaultName(p.number)
 	}
-	if err := p.startLocked(); err != nil {
+	if err := p.startLocked(had); err != nil {
 		return fmt.Errorf("process: start %s: %w", p.Name, explain(err))
 	}
 	return nil
 }
 
-func (p *Process) startLocked() error {
+func (p *Process) startLocked(had standard.Variables) error {
 	method := p.Method
 	if method == 0 {
 		method = defaultMethod()
@@ -107,7 +115,7 @@ func (p *Process) startLocked() error {
 		header.Inherit = inherits.digest()
 	}
 
-	errs, stderr, err := p.newCapture()
+	errs, stderr, err := p.newCapture(had)
 	if err != nil {
 		return err
 	}
@@ -131,10 +139,10 @@ func (p *Process) startLocked() error {
 	var l launched
 	var early *warmChild // which runs already
 	if method == ForkServer {
-		l, early, err = p.startWarm(header, args, stderr)
+		l, early, err = p.startWarm(header, args, had, stderr)
 	} else {
 		s.victims = newVictims(p.SysProcAttr)
-		execute := func(socket, crash int) (*child, error) { return p.execute(socket, crash, stderr) }
+		execute := func(socket, crash int) (*child, error) { return p.execute(had, socket, crash, stderr) }
 		l, err = launch(execute, func(conn *wire.Conn) error { return sendJob(conn, header, parts) })
 	}
 	if err != nil {
@@ -171,13 +179,13 @@ func (p *Process) startLocked() error {
 
 // newCapture returns what is to be the child's standard error. If that is to be captured the file is the caller's to close, else it may
 // be nil.
-func (p *Process) newCapture() (*capture, *os.File, error) {
+func (p *Process) newCapture(had standard.Variables) (*capture, *os.File, error) {
 	stderr := p.Stderr
 	if !p.CaptureStderr {
 		return nil, stderr, nil
 	}
-	if stderr == nil && usable(os.Stderr) {
-		stderr = os.Stderr
+	if stderr == nil && usable(had.Stderr) {
+		stderr = had.Stderr
 	}
 	return newCapture(stderr)
 }
@@ -214,22 +222,9 @@ func launch(execute func(socket, crash int) (*child, error), first func(*wire.Co
 	return l, nil
 }
 
-// execute starts this program with the socket as its control socket, a crash file if there is one, and this standard error.
-func (p *Process) execute(socket, crash int, stderr *os.File) (*child, error) {
-	return p.executeAs(stdNow(), socket, crash, stderr)
-}
-
-// Std are variables of package os that a program may set. Only a call of the program may look at them, since it may
-// set them any other time.
-type std struct {
-	args           []string
-	stdout, stderr *os.File
-}
-
-func stdNow() std { return std{os.Args, os.Stdout, os.Stderr} }
-
-// executeAs is execute with what this process had in package os.
-func (p *Process) executeAs(had std, socket, crash int, stderr *os.File) (*child, error) {
+// execute starts this program, which had that in package os, with the socket as its control socket, a crash file if there is one, and this
+// standard error.
+func (p *Process) execute(had standard.Variables, socket, crash int, stderr *os.File) (*child, error) {
 	attr := &syscall.ProcAttr{Dir: p.Dir, Sys: new(syscall.SysProcAttr)}
 	if p.SysProcAttr != nil {
 		*attr.Sys = *p.SysProcAttr
@@ -252,7 +247,7 @@ func (p *Process) executeAs(had std, socket, crash int, stderr *os.File) (*child
 		return nil, err
 	}
 	defer done()
-	argv := had.args
+	argv := had.Args
 	if len(argv) == 0 {
 		argv = []string{mainName}
 	}
@@ -269,7 +264,7 @@ func (p *Process) executeAs(had std, socket, crash int, stderr *os.File) (*child
 }
 
 // standardFiles returns what the child gets as its first three descriptors, until done is called.
-func (p *Process) standardFiles(had std, stderr *os.File) (files []*os.File, done func(), err error) {
+func (p *Process) standardFiles(had standard.Variables, stderr *os.File) (files []*os.File, done func(), err error) {
 	var opened []*os.File
 	done = func() {
 		for _, f := range opened {
@@ -282,7 +277,7 @@ func (p *Process) standardFiles(had std, stderr *os.File) (files []*os.File, don
 	}
 	opened = append(opened, null)
 	files = []*os.File{p.Stdin, p.Stdout, stderr}
-	for i, own := range []*os.File{null, had.stdout, had.stderr} {
+	for i, own := range []*os.File{null, had.Stdout, had.Stderr} {
 		if files[i] == nil && !usable(own) {
 			own = null // a program that has closed its output has children without
 		}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/go-multiproc/multiproc/internal/handover"
+	"github.com/go-multiproc/multiproc/internal/standard"
 	"github.com/go-multiproc/multiproc/internal/wire"
 )
 
@@ -161,7 +162,7 @@ func isStopped(pid int) bool {
 
 // startWarm starts p by the method forkserver. The child is to be told that it becomes p, unless it is nil: then one was
 // executed for the job. args stays the caller's.
-func (p *Process) startWarm(header jobHeader, args *handover.Message, stderr *os.File) (launched, *warmChild, error) {
+func (p *Process) startWarm(header jobHeader, args *handover.Message, had standard.Variables, stderr *os.File) (launched, *warmChild, error) {
 	a, adjustments, err := p.adjustments(stderr)
 	if err != nil {
 		return launched{}, nil, err
@@ -170,7 +171,7 @@ func (p *Process) startWarm(header jobHeader, args *handover.Message, stderr *os
 	parts := []*handover.Message{args, adjustments}
 
 	// These are to hold when Start returns, so that the child must be able to say that they do.
-	now := circumstancesNow(stdNow())
+	now := circumstancesNow(had)
 	w, err := warm.give(header, parts, now, a.setsid || a.setpgid)
 	if err != nil {
 		return launched{}, nil, err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-multiproc/multiproc/internal/handover"
+	"github.com/go-multiproc/multiproc/internal/standard"
 )
 
 // warm is the children of this process that are ready, or about to be.
@@ -23,19 +24,19 @@ var warm stock
 type stock struct {
 	mu       sync.Mutex
 	options  ForkServerOptions
-	children []*warmChild  // the oldest first; those that are ready stand before those that are not
-	grown    int           // what a zero Warm stands for
-	nobodys  int           // children that are no Process's, those included that are about to end
-	filling  bool          // there is the goroutine
-	hurry    chan struct{} // wakes the goroutine from its pause, if it has room
-	waiting  []chan error  // of fillAndWait
-	lastUse  time.Time     // when the last child was taken
-	busy     bool          // one was taken shortly before that
-	std      std           // at the last use
-	begun    bool          // somebody wants children to be ready
-	drained  bool          // but nobody has for long
-	idle     *time.Timer   // MaxIdle
-	stopped  bool          // the process is about to exit
+	children []*warmChild       // the oldest first; those that are ready stand before those that are not
+	grown    int                // what a zero Warm stands for
+	nobodys  int                // children that are no Process's, those included that are about to end
+	filling  bool               // there is the goroutine
+	hurry    chan struct{}      // wakes the goroutine from its pause, if it has room
+	waiting  []chan error       // of fillAndWait
+	lastUse  time.Time          // when the last child was taken
+	busy     bool               // one was taken shortly before that
+	std      standard.Variables // at the last use
+	begun    bool               // somebody wants children to be ready
+	drained  bool               // but nobody has for long
+	idle     *time.Timer        // MaxIdle
+	stopped  bool               // the process is about to exit
 }
 
 const (
@@ -88,7 +89,7 @@ func (s *stock) growLocked() {
 }
 
 // useLocked says that somebody uses the stock.
-func (s *stock) useLocked(std std) {
+func (s *stock) useLocked(std standard.Variables) {
 	now := time.Now()
 	s.std = std
 	s.begun, s.drained = true, false
@@ -198,7 +199,7 @@ func (s *stock) give(header jobHeader, parts []*handover.Message, now *circumsta
 // warmUp begins to make children ready.
 func (s *stock) warmUp() {
 	s.mu.Lock()
-	s.useLocked(stdNow())
+	s.useLocked(standard.Now())
 	s.mu.Unlock()
 	s.fill()
 }
