@@ -47,8 +47,10 @@ func TestWaits(t *testing.T) {
 		"a connection": func() error { _, err := r.Read(make([]byte, 1)); return err },
 	} {
 		c := verify.Begin(f)
-		if !c.Waits(t) || !c.Waits(t) {
-			t.Errorf("%s: it waits, and that is not seen", name)
+		for range 2 { // it may be asked again
+			if !c.Waits(t) {
+				t.Errorf("%s: it waits, and that is not seen", name)
+			}
 		}
 	}
 }
