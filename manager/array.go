@@ -1,6 +1,7 @@
 package manager
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"iter"
@@ -35,22 +36,36 @@ func NewArray[T any](m *Manager, n int) (*Array[T], error) {
 		return nil, err
 	}
 	a := new(Array[T])
-	if err := create(m, a, &a.h, store.KindArray, arrayLayout[T](), uint64(n)); err != nil {
+	cl := newCall(opCreate).uint(uint64(store.KindArray)).text(arrayLayout[T]()).uint(uint64(n))
+	if err := build(m, a, &a.h, addFirst[T](cl)); err != nil {
 		return nil, err
 	}
 	return a, nil
 }
 
-// OpenArray returns the array of that name, and makes it, with n values, if there is none; see OpenDict. One that is there must have n values, or n be 0.
+// OpenArray returns the array of that name, and makes it, with n values, if there is none; see OpenDict. One that is there must have n values; an n of 0 is for one
+// that exists, whatever its length: if there is none, the error is ErrNotFound.
 func OpenArray[T any](m *Manager, name string, n int) (*Array[T], error) {
 	if err := checkLength(n); err != nil {
 		return nil, err
 	}
 	a := new(Array[T])
-	if err := open(m, a, &a.h, name, store.KindArray, arrayLayout[T](), uint64(n)); err != nil {
+	cl := newCall(opOpen).text(name).uint(uint64(store.KindArray)).text(arrayLayout[T]()).bool(n > 0).uint(uint64(n)) // 0: it must exist
+	if err := build(m, a, &a.h, addFirst[T](cl)); err != nil {
 		return nil, err
 	}
 	return a, nil
+}
+
+// addFirst adds to a request that may make an array what its values are at first: the zero value of T. The server compares and sorts encodings, and what is null is not equal
+// to 0. A zero value that is null on the way (a nil slice, a handle) needs not be said, one that cannot be encoded is left
+// to the call that tries to, and one that is too large, of a struct with hundreds of fields, is null.
+func addFirst[T any](cl *call) *call {
+	var zero T
+	if e, err := encodeValue(nil, zero, "value"); err == nil && !bytes.Equal(e.data, []byte{itemNull}) && len(e.data) <= store.MaxFirst {
+		return cl.bytes(e.data)
+	}
+	return cl
 }
 
 func checkLength(n int) error {
@@ -104,8 +119,7 @@ func (a *Array[T]) Fill(ctx context.Context, v T) error {
 	return a.sequence().send(ctx, opArrayFill, func(*call) {}, []T{v}, func(ctx context.Context, r *remote, cl *call) error { return r.doNothingElse(ctx, cl) })
 }
 
-// Index returns the index of the first value that equals v, -1 if there is none. How values are compared is said at Place.CompareAndSwap; what was never set
-// equals nothing but null.
+// Index returns the index of the first value that equals v, -1 if there is none. How values are compared is said at Place.CompareAndSwap.
 func (a *Array[T]) Index(ctx context.Context, v T) (int, error) {
 	return a.sequence().index(ctx, v, 0, End)
 }

@@ -36,7 +36,7 @@ func NewBarrier(m *Manager, parties int) (*Barrier, error) {
 }
 
 // OpenBarrier returns the barrier of that name, and makes it if there is none; see OpenDict. If it was made for another number of
-// parties, the error is ErrType. 0 is for one that exists, whatever it has.
+// parties, the error is ErrType. 0 is for one that exists, whatever it has: if there is none, the error is ErrNotFound.
 func OpenBarrier(m *Manager, name string, parties int) (*Barrier, error) {
 	b := new(Barrier)
 	return openObject(m, b, &b.w.handle, name, store.KindBarrier, uint64(max(parties, 0)))

@@ -76,7 +76,8 @@ func (r *request) shutdown(context.Context) error {
 }
 
 func (r *request) create(context.Context) error {
-	kind, layout, params := r.uint(), r.text(), r.params(2)
+	kind, layout := r.uint(), r.text()
+	params := r.params(kind, 2)
 	if !r.ok() {
 		return nil
 	}
@@ -93,8 +94,8 @@ func (r *request) create(context.Context) error {
 	return r.number(uint64(id))
 }
 
-// params reads what an object is to be made with, behind a number of other arguments.
-func (r *request) params(behind int) []uint64 {
+// params reads what an object is to be made with, behind a number of other arguments: numbers, and for an array also the value that it has at first.
+func (r *request) params(kind uint64, behind int) []uint64 {
 	n := r.items - behind
 	if n < 0 || n > maxParams {
 		r.fail("an object with %d parameters", n)
@@ -102,13 +103,17 @@ func (r *request) params(behind int) []uint64 {
 	}
 	params := make([]uint64, n)
 	for i := range params {
+		if i == 1 && store.Kind(kind) == store.KindArray {
+			return store.ArrayParams(params[0], string(r.bytes()))
+		}
 		params[i] = r.uint()
 	}
 	return params
 }
 
 func (r *request) open(context.Context) error {
-	name, kind, layout, create, params := r.text(), r.uint(), r.text(), r.bool(), r.params(4)
+	name, kind, layout, create := r.text(), r.uint(), r.text(), r.bool()
+	params := r.params(kind, 4)
 	if !r.ok() {
 		return nil
 	}

@@ -38,7 +38,18 @@ func create[T any](m *Manager, outer *T, h *handle, k store.Kind, layout string,
 }
 
 func open[T any](m *Manager, outer *T, h *handle, name string, k store.Kind, layout string, params ...uint64) error {
-	return build(m, outer, h, newCall(opOpen).text(name).uint(uint64(k)).text(layout).bool(true).uints(params))
+	return build(m, outer, h, newCall(opOpen).text(name).uint(uint64(k)).text(layout).bool(!mustExist(k, params)).uints(params))
+}
+
+// mustExist reports whether an object with such parameters is not to be made by who opens it: the one that says how large it is is 0.
+func mustExist(k store.Kind, params []uint64) bool {
+	switch k {
+	case store.KindBarrier:
+		return params[0] == 0
+	case store.KindSemaphore:
+		return params[0] == 0 && params[1] != countingSort
+	}
+	return false
 }
 
 func build[T any](m *Manager, outer *T, h *handle, cl *call) error {

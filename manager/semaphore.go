@@ -36,6 +36,12 @@ type Semaphore struct {
 
 func (*Semaphore) layout() string { return store.KindSemaphore.String() }
 
+// The second parameter of a semaphore.
+const (
+	plainSort    = 1
+	countingSort = 2
+)
+
 func semaphoreParams(n int, opts []SemaphoreOptions) ([]uint64, error) {
 	var o SemaphoreOptions
 	if len(opts) > 0 {
@@ -44,9 +50,9 @@ func semaphoreParams(n int, opts []SemaphoreOptions) ([]uint64, error) {
 	if n < 0 || o.Max < 0 {
 		return nil, fmt.Errorf("manager: a Semaphore of %d, with a maximum of %d: neither can be negative: %w", n, o.Max, fs.ErrInvalid)
 	}
-	sort := uint64(1)
+	sort := uint64(plainSort)
 	if o.Counting {
-		sort = 2
+		sort = countingSort
 	}
 	return []uint64{uint64(n), sort, uint64(o.Max)}, nil
 }
@@ -63,7 +69,8 @@ func NewSemaphore(m *Manager, n int, opts ...SemaphoreOptions) (*Semaphore, erro
 }
 
 // OpenSemaphore returns the semaphore of that name, and makes it if there is none; see OpenDict. If it was made with another number of
-// permits, or is of the other sort, the error is ErrType. An n of 0 is for one that exists, whatever it has.
+// permits, or is of the other sort, the error is ErrType. An n of 0 is for one that exists, whatever it has: if there is none, the error is ErrNotFound. (A counting
+// one is made, with a count of 0.)
 func OpenSemaphore(m *Manager, name string, n int, opts ...SemaphoreOptions) (*Semaphore, error) {
 	params, err := semaphoreParams(n, opts)
 	if err != nil {

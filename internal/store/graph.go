@@ -141,6 +141,10 @@ func (g *graph) named(name string, k Kind, typ string, create bool, params []uin
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	o := g.names[name]
+	other := -1
+	if o != nil && o.kind == k {
+		other = otherParam(k, o.params, params)
+	}
 	switch {
 	case o == nil && !create:
 		return nil, fmt.Errorf("%w: no object is named %q", ErrNotFound, name)
@@ -150,11 +154,11 @@ func (g *graph) named(name string, k Kind, typ string, create bool, params []uin
 		o = g.addLocked(name, k, typ, params, b)
 		return o, nil
 	case o.kind != k:
-		return nil, fmt.Errorf("%w: %q is a %v, not a %v", ErrKind, name, o.kind, k)
+		return nil, fmt.Errorf("%w: %q is %s, not %s", ErrKind, name, o.kind.withArticle(), k.withArticle())
 	case o.typ != "" && typ != "" && o.typ != typ:
-		return nil, fmt.Errorf("%w: %q is a %v of %s, not of %s", ErrType, name, k, o.typ, typ)
-	case !sameParams(o.params, params):
-		return nil, fmt.Errorf("%w: %q is a %v that was made with %v, not with %v", ErrType, name, k, o.params, params)
+		return nil, fmt.Errorf("%w: %q is %s of %s, not of %s", ErrType, name, k.withArticle(), o.typ, typ)
+	case other >= 0:
+		return nil, fmt.Errorf("%w: %q is %s, and its %s is %d, not %d", ErrType, name, k.withArticle(), kinds[k].params[other], o.params[other], params[other])
 	}
 	o.ext++
 	g.reachLocked(o)

@@ -2,7 +2,7 @@ package store
 
 import (
 	"fmt"
-	"slices"
+	"strings"
 )
 
 // A Kind is what an object is. The numbers stand in the protocol: they are never reassigned.
@@ -32,33 +32,35 @@ var kinds = [...]struct {
 	// new makes the content of an object. What it is to be beyond its kind, params say; a kind that has no parameters
 	// ignores them.
 	new func(params []uint64) (body, error)
+	// params are what the parameters are called that have to be the same when the object is opened by its name.
+	params []string
 }{
-	KindDict: {"dict", newDict},
-	KindList: {"list", newList},
+	KindDict: {name: "dict", new: newDict},
+	KindList: {name: "list", new: newList},
 
-	KindSet: {"set", newSet},
+	KindSet: {name: "set", new: newSet},
 
-	KindQueue: {"queue", newQueue},
+	KindQueue: {name: "queue", new: newQueue, params: []string{"capacity", "number of deliveries"}},
 
-	KindMutex: {"mutex", newMutex},
+	KindMutex: {name: "mutex", new: newMutex},
 
-	KindRMutex: {"rmutex", newMutex},
+	KindRMutex: {name: "rmutex", new: newMutex},
 
-	KindSemaphore: {"semaphore", newSemaphore},
+	KindSemaphore: {name: "semaphore", new: newSemaphore, params: []string{"number of permits", "sort (1 plain, 2 counting)", "maximum"}},
 
-	KindCond: {"cond", newCond},
+	KindCond: {name: "cond", new: newCond, params: []string{"mutex"}},
 
-	KindEvent: {"event", newEvent},
+	KindEvent: {name: "event", new: newEvent},
 
-	KindBarrier: {"barrier", newBarrier},
+	KindBarrier: {name: "barrier", new: newBarrier, params: []string{"number of parties"}},
 
-	KindNamespace: {"namespace", newDict},
+	KindNamespace: {name: "namespace", new: newDict},
 
-	KindValue: {"value", newDict},
+	KindValue: {name: "value", new: newDict},
 
-	KindArray: {"array", newArray},
+	KindArray: {name: "array", new: newArray, params: []string{"length"}},
 
-	KindOwn: {"own type", newOwn},
+	KindOwn: {name: "own type", new: newOwn},
 }
 
 // String returns "dict", "list", ….
@@ -93,8 +95,22 @@ func bodyOf[B body](s *Session, id ID, k Kind) (b B, err error) {
 	return o.body.(B), nil
 }
 
-// sameParams reports whether an object made with some parameters may be opened with others. One that is 0 or left out says nothing.
-func sameParams(made, asked []uint64) bool {
-	n := min(len(made), len(asked))
-	return slices.EqualFunc(made[:n], asked[:n], func(a, b uint64) bool { return a == b || a == 0 || b == 0 })
+// otherParam names a parameter with which an object of that kind was made, and that it was asked for with another: -1 if there is none. One that is 0 or left out
+// says nothing.
+func otherParam(k Kind, made, asked []uint64) int {
+	for i := range min(len(made), len(asked), len(kinds[k].params)) {
+		if made[i] != asked[i] && made[i] != 0 && asked[i] != 0 {
+			return i
+		}
+	}
+	return -1
+}
+
+// withArticle is String with "a" or "an".
+func (k Kind) withArticle() string {
+	s := k.String()
+	if strings.IndexByte("aeor", s[0]) >= 0 { // an rmutex
+		return "an " + s
+	}
+	return "a " + s
 }

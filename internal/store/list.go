@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 )
@@ -29,16 +30,54 @@ func newList([]uint64) (body, error) { return &List{}, nil }
 // MaxArray is how many values an array may have.
 const MaxArray = 1 << 28
 
-// null is what an array's values are at first: CBOR's null, which decodes into the zero value of every type.
+// null is what an array's values are at first, unless it is made with another value: CBOR's null, which decodes into the zero value of every type.
 const null = "\xf6"
+
+// MaxFirst bounds the size in bytes of the value with which an array is made.
+const MaxFirst = 4 << 10
+
+// ArrayParams are the parameters of an array of n values that are all first in the beginning; "" is null. Parameters are numbers, so first is put into some: its length,
+// and its bytes, eight in each. Whoever opens an array by its name need not agree on it.
+func ArrayParams(n uint64, first string) []uint64 {
+	if first == "" || first == null {
+		return []uint64{n}
+	}
+	params := []uint64{n, uint64(len(first))}
+	for len(first) > 0 {
+		var word [8]byte
+		first = first[copy(word[:], first):]
+		params = append(params, binary.BigEndian.Uint64(word[:]))
+	}
+	return params
+}
+
+// firstOf takes first out of such parameters.
+func firstOf(params []uint64) (string, error) {
+	if len(params) < 2 {
+		return null, nil
+	}
+	n, words := params[1], params[2:]
+	if n == 0 || n > MaxFirst || (n+7)/8 != uint64(len(words)) {
+		return "", fmt.Errorf("%w: the value that an array has at first can have 1 to %d bytes", ErrInvalid, MaxFirst)
+	}
+	var b []byte
+	for _, w := range words {
+		b = binary.BigEndian.AppendUint64(b, w)
+	}
+	return string(b[:n]), nil
+}
 
 func newArray(params []uint64) (body, error) {
 	if len(params) == 0 || params[0] > MaxArray {
 		return nil, fmt.Errorf("%w: an array is made with its length, 0 to %d", ErrInvalid, MaxArray)
 	}
+	first, err := firstOf(params)
+	if err != nil {
+		return nil, err
+	}
 	l := &List{fixed: true}
-	l.rope.fill(int(params[0]), item{data: null})
-	l.bytes = int64(l.rope.n) * int64(len(null))
+	l.rope.fill(int(params[0]), item{data: first})
+	l.bytes = int64(l.rope.n) * int64(len(first))
 	return l, nil
 }
 
