@@ -109,6 +109,8 @@ func (t target) dial(ctx context.Context, tell func(stage string)) (*stream, ser
 		return nil, serverHello{}, err
 	}
 	switch {
+	case t.network == "unix" && len(t.key) > 0:
+		tell("it was accepted, and the server has not introduced itself yet: it may have no key, where this side has Options.AuthKey, or be stopped, or very busy")
 	case t.network == "unix", t.tls != nil:
 		tell("it was accepted, and the server has not introduced itself yet: it may be stopped, or very busy")
 	default:
@@ -145,6 +147,9 @@ func (t target) introduce(s *stream) (h serverHello, err error) {
 	}
 	if err := refusal(b); err != nil {
 		return h, err
+	}
+	if len(t.key) == 0 && challenged(b) {
+		return h, fmt.Errorf("%w: the server has a key, and this side's Options.AuthKey is empty", ErrAuth)
 	}
 	if h, err = readServerHello(b); err == nil && h.version != version {
 		err = fmt.Errorf("the server speaks no version of the protocol that this program does (%d): build both from the same release", version)

@@ -76,6 +76,26 @@ type Options struct {
 	RingSize int
 }
 
+// check refuses what cannot be meant: taken as a limit a negative number would be none.
+func (o Options) check() error {
+	for _, f := range [...]struct {
+		name  string
+		value int64
+	}{
+		{"MaxMessage", int64(o.MaxMessage)}, {"MaxObjects", int64(o.MaxObjects)}, {"MaxEntries", int64(o.MaxEntries)}, {"MaxMemory", o.MaxMemory},
+		{"MaxConnections", int64(o.MaxConnections)}, {"HelloTimeout", int64(o.HelloTimeout)}, {"MaxWaiting", int64(o.MaxWaiting)}, {"MaxBuffered", int64(o.MaxBuffered)},
+		{"RingSize", int64(o.RingSize)},
+	} {
+		if f.value < 0 {
+			return fmt.Errorf("manager: Options.%s is %d: it cannot be negative, and 0 is the default: %w", f.name, f.value, fs.ErrInvalid)
+		}
+	}
+	if o.Sync < SyncEachSecond || o.Sync > SyncNever {
+		return fmt.Errorf("manager: Options.Sync is %d: there are SyncEachSecond, SyncAlways and SyncNever: %w", o.Sync, fs.ErrInvalid)
+	}
+	return nil
+}
+
 const defaultMaxMessage = 256 << 20
 
 func (o Options) maxMessage() int {
@@ -126,6 +146,9 @@ func (m *Manager) use() (*client, error) {
 // ctx's in it ([errors.Is]) and says how far the connection had come.
 func Connect(ctx context.Context, network, address string, o Options) (*Manager, error) {
 	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := o.check(); err != nil {
 		return nil, err
 	}
 	t, err := newTarget(network, address, o)

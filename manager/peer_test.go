@@ -383,6 +383,46 @@ func TestTCP(t *testing.T) {
 	}
 }
 
+// A client with a key waits for the challenge of a server that has none, which waits for the client's hello: both learn why.
+func TestKeyThatNobodyWants(t *testing.T) {
+	ctx := testContext(t)
+	path := serve(t, manager.Options{HelloTimeout: 20 * time.Millisecond})
+	if _, err := manager.Connect(ctx, "unix", path, manager.Options{AuthKey: []byte("secret")}); !errors.Is(err, manager.ErrAuth) || !strings.Contains(err.Error(), "it has none") {
+		t.Errorf("%v", err)
+	}
+	slow := serve(t, manager.Options{})
+	short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+	defer cancel()
+	if _, err := manager.Connect(short, "unix", slow, manager.Options{AuthKey: []byte("secret")}); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "it may have no key") {
+		t.Errorf("%v", err)
+	}
+}
+
+// What cannot be meant is refused, and by all who take options.
+func TestOptionsThatCannotBe(t *testing.T) {
+	for name, o := range map[string]manager.Options{
+		"MaxMessage": {MaxMessage: -1}, "MaxObjects": {MaxObjects: -1}, "MaxEntries": {MaxEntries: -1}, "MaxMemory": {MaxMemory: -1}, "MaxConnections": {MaxConnections: -1},
+		"HelloTimeout": {HelloTimeout: -1}, "MaxWaiting": {MaxWaiting: -1}, "MaxBuffered": {MaxBuffered: -1}, "RingSize": {RingSize: -1}, "Sync": {Sync: 7},
+	} {
+		l, err := net.Listen("unix", filepath.Join(socketDir(t), "s"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m1, err1 := manager.Start(o)
+		m2, err2 := manager.Connect(context.Background(), "unix", l.Addr().String(), o)
+		for _, m := range []*manager.Manager{m1, m2} {
+			if m != nil {
+				m.Close()
+			}
+		}
+		for by, err := range map[string]error{"Start": err1, "Connect": err2, "Serve": manager.Serve(l, o)} {
+			if !errors.Is(err, fs.ErrInvalid) || !strings.Contains(err.Error(), "Options."+name) {
+				t.Errorf("%s with a wrong %s: %v", by, name, err)
+			}
+		}
+	}
+}
+
 func TestUnixKey(t *testing.T) {
 	ctx := testContext(t)
 	path := filepath.Join(socketDir(t), "s")
@@ -391,10 +431,8 @@ func TestUnixKey(t *testing.T) {
 	if i, err := os.Stat(path); err != nil || i.Mode().Perm() != 0o600 {
 		t.Errorf("the socket's mode: %v, %v", i.Mode(), err)
 	}
-	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
-	defer cancel()
-	if _, err := manager.Connect(short, "unix", path, manager.Options{}); err == nil {
-		t.Error("connected without the key")
+	if _, err := manager.Connect(ctx, "unix", path, manager.Options{}); !errors.Is(err, manager.ErrAuth) || !strings.Contains(err.Error(), "Options.AuthKey") {
+		t.Errorf("without the key: %v", err)
 	}
 	if _, err := manager.Connect(ctx, "unix", path, manager.Options{AuthKey: []byte("wrong")}); !errors.Is(err, manager.ErrDown) {
 		t.Errorf("with the wrong key: %v", err)

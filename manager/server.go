@@ -59,6 +59,9 @@ func Serve(l net.Listener, o Options) error {
 }
 
 func newServer(l net.Listener, o Options, tuned tuning) (*server, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
 	sv := &server{
 		listener: l,
 		options:  o,

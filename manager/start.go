@@ -79,6 +79,9 @@ type serverProcess struct {
 // It listens on a Unix socket in a new private directory, unless the options say something else. A path that is given must not be in use; a
 // socket that a killed server left there is replaced.
 func Start(o Options) (*Manager, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
 	passed, pin, err := passTLS(o.TLS)
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"iter"
@@ -78,6 +79,9 @@ var errWatchClosed = fmt.Errorf("manager: use of a closed Watch: %w", fs.ErrClos
 
 // Next waits for the next change and returns it. If ctx ends the change stays to be told. After Close the error is fs.ErrClosed.
 func (w *Watch[E]) Next(ctx context.Context) (e E, err error) {
+	if w.state == nil {
+		return e, errors.New("manager: use of a zero Watch: make one with the method Watch of an object")
+	}
 	select {
 	case <-w.next:
 	case <-w.state.gone:
@@ -148,8 +152,10 @@ func (w *Watch[E]) All(ctx context.Context) iter.Seq2[E, error] {
 
 // Close ends the watch, and Next wherever it waits. It is safe to call twice.
 func (w *Watch[E]) Close() error {
-	w.cleanup.Stop()
-	w.state.close()
+	if w.state != nil {
+		w.cleanup.Stop()
+		w.state.close()
+	}
 	return nil
 }
 

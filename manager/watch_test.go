@@ -307,3 +307,13 @@ func TestWatchRefuses(t *testing.T) {
 		t.Errorf("keys of a closed Dict: %v", got)
 	}
 }
+
+func TestZeroWatch(t *testing.T) {
+	var w manager.Watch[int]
+	if _, err := w.Next(context.Background()); err == nil {
+		t.Error("a zero Watch tells something")
+	}
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+}
