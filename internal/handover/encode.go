@@ -37,6 +37,7 @@ type Encoder struct {
 	verb string
 
 	noHandles, noFDs bool
+	sorted           bool
 
 	fdsRefused bool            // FD was called though noFDs
 	parts      int             // of the description being written
@@ -127,7 +128,7 @@ func (e *Encoder) value(v reflect.Value, p *plan) error {
 		e.scalar(v)
 		return nil
 	}
-	if !p.enc && v.CanInterface() {
+	if !p.enc && !e.sorts(p) && v.CanInterface() {
 		return e.plain(v)
 	}
 	switch p.class {
@@ -290,6 +291,13 @@ func (e *Encoder) mapping(v reflect.Value, p *plan) error {
 		return err
 	}
 	codec.WriteHead(&e.buf, codec.Map, uint64(v.Len()))
+	if e.sorted {
+		if err := e.inOrder(v, func(k reflect.Value) error { return e.key(k, p.key) }, func(elem reflect.Value) error { return e.value(elem, p.elem) }); err != nil {
+			return err
+		}
+		e.leave(p)
+		return nil
+	}
 	key, elem := reflect.New(p.key.t).Elem(), reflect.New(p.elem.t).Elem()
 	for i := v.MapRange(); i.Next(); {
 		key.SetIterKey(i)
@@ -378,7 +386,7 @@ func (e *Encoder) dynamic(v reflect.Value) error {
 		e.scalar(v)
 		return nil
 	}
-	if p.flat && !p.enc {
+	if p.flat && !p.enc && !e.sorts(p) {
 		return e.plain(v)
 	}
 	switch p.class {
@@ -440,6 +448,13 @@ func (e *Encoder) dynamic(v reflect.Value) error {
 			return err
 		}
 		codec.WriteHead(&e.buf, codec.Map, uint64(v.Len()))
+		if e.sorted {
+			if err := e.inOrder(v, func(k reflect.Value) error { e.scalar(k); return nil }, e.element); err != nil {
+				return err
+			}
+			e.leave(p)
+			return nil
+		}
 		key, elem := reflect.New(p.key.t).Elem(), reflect.New(p.elem.t).Elem()
 		for i := v.MapRange(); i.Next(); {
 			key.SetIterKey(i)

@@ -175,18 +175,16 @@ func refuseUnexported(t reflect.Type, f reflect.StructField, p *plan) *refusal {
 	if f.Anonymous && f.Type.Kind() == reflect.Pointer {
 		return &refusal{what: "an embedded pointer to the unexported " + f.Type.Elem().String(), hint: "embed it by value, or name the field"}
 	}
+	r := &refusal{
+		what: "an unexported field",
+		hint: fmt.Sprintf("export it, %s, or give %s the methods MarshalBinary and UnmarshalBinary", leaveOut, t),
+	}
 	opaque := true
 	for i := range t.NumField() {
 		opaque = opaque && !t.Field(i).IsExported()
 	}
 	if opaque {
-		return &refusal{
-			what: "an unexported field",
-			hint: fmt.Sprintf("pass what it takes to make a %s there, or give it the methods MarshalBinary and UnmarshalBinary", t),
-		}
+		r.hint, r.kept = fmt.Sprintf("pass what it takes to make a %s there, or give it the methods MarshalBinary and UnmarshalBinary", t), r.hint
 	}
-	return &refusal{
-		what: "an unexported field",
-		hint: fmt.Sprintf("export it, leave it out with the tag `cbor:\"-\"`, or give %s the methods MarshalBinary and UnmarshalBinary", t),
-	}
+	return r
 }

@@ -55,6 +55,7 @@ type Option struct {
 	verb      string
 	noHandles bool
 	noFDs     bool
+	sorted    bool
 }
 
 // NoHandles refuses every handle that is not nil. verb says what cannot be done with one: "be put in a queue".
@@ -115,7 +116,10 @@ func Marshal(v any, root string, opts ...Option) (*Message, error) {
 	e := encoders.Get().(*Encoder)
 	e.msg, e.verb = m, "be passed to another process"
 	for _, o := range opts {
-		e.verb = o.verb
+		if o.verb != "" {
+			e.verb = o.verb
+		}
+		e.sorted = e.sorted || o.sorted
 		e.noHandles = e.noHandles || o.noHandles
 		e.noFDs = e.noFDs || o.noFDs
 	}

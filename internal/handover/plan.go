@@ -40,6 +40,7 @@ type plan struct {
 	handles bool // something in it may be a handle or a descriptor
 	sized   bool // something in it is a slice, and so perhaps long
 	numbers bool // something in it is a slice of numbers, which the codec writes as a typed array
+	maps    bool // something in it is a map, or may be
 	cycles  bool // a value may contain itself by way of this type
 	flat    bool // data that an any may hold, with nothing in it to look at
 	direct  bool // a leaf without methods of its own, quicker to write here than to hand over
@@ -105,7 +106,7 @@ func (b *builder) settle() {
 		for _, p := range b.order {
 			for q := range p.parts {
 				for _, f := range []struct{ to, from *bool }{
-					{&p.enc, &q.enc}, {&p.dec, &q.dec}, {&p.handles, &q.handles}, {&p.cycles, &q.cycles}, {&p.sized, &q.sized}, {&p.numbers, &q.numbers},
+					{&p.enc, &q.enc}, {&p.dec, &q.dec}, {&p.handles, &q.handles}, {&p.cycles, &q.cycles}, {&p.sized, &q.sized}, {&p.maps, &q.maps}, {&p.numbers, &q.numbers},
 				} {
 					if *f.from && !*f.to {
 						*f.to, changed = true, true
@@ -205,7 +206,7 @@ func (b *builder) fill(p *plan) {
 		p.flat = p.elem.flat && !p.elem.enc
 		p.numbers = p.class == slice && p.elem.direct && p.elem.t.Kind() >= reflect.Int && p.elem.t.Kind() <= reflect.Float64
 	case reflect.Map:
-		p.class = mapping
+		p.class, p.maps = mapping, true
 		switch k := t.Key(); {
 		case k.Kind() == reflect.Pointer || k.Kind() == reflect.Chan:
 			refuse(&refusal{what: a(t), why: "its keys are addresses, which mean nothing there"})
@@ -223,7 +224,7 @@ func (b *builder) fill(p *plan) {
 	case reflect.Interface:
 		p.enc = true
 		if t.NumMethod() == 0 {
-			p.class, p.cycles = dynamic, true
+			p.class, p.cycles, p.maps = dynamic, true, true
 			return
 		}
 		p.class, p.dec, p.why = iface, true, refuseInterface(t)

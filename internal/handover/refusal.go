@@ -12,6 +12,7 @@ type refusal struct {
 	what string // "a sync.Mutex"
 	why  string // "", or a clause
 	hint string // what to do instead, "" if there is nothing to say
+	kept string // the same where nothing is passed, if that is something else
 	uses bool   // the hint names a handle, which is no help where no handles are allowed
 }
 
@@ -24,6 +25,16 @@ func (r *refusal) err(verb string, noHandles bool) error {
 		s += "; " + r.hint
 	}
 	return errors.New(s)
+}
+
+// keepErr is err for a value that is to be kept.
+func (r *refusal) keepErr(verb string) error {
+	if r.kept == "" {
+		return r.err(verb, true)
+	}
+	own := *r
+	own.hint, own.uses = r.kept, false
+	return own.err(verb, true)
 }
 
 // a puts the article before a type's name.
@@ -68,8 +79,11 @@ func syncHint(t string) string {
 	return "use value.Value" // atomic.Pointer[T], and what is yet to come
 }
 
+// leaveOut is what to do with a field of which nothing need be kept.
+const leaveOut = "leave it out with the tag `cbor:\"-\"`"
+
 func refuseSync(t reflect.Type) *refusal {
-	return &refusal{what: a(t), hint: syncHint(t.String()), uses: t.String() != "sync.Pool"}
+	return &refusal{what: a(t), hint: syncHint(t.String()), uses: t.String() != "sync.Pool", kept: leaveOut}
 }
 
 var contextType = reflect.TypeFor[context.Context]()
