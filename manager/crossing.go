@@ -34,7 +34,9 @@ func (h *handle) handOver(e *handover.Encoder, kind store.Kind, layout string) e
 		return err
 	}
 	if in, ok := inValues.Load(e); ok {
-		return r.mention(e, in.(*inValue), kind)
+		in := in.(*inValue)
+		in.handles = append(in.handles, h)
+		return r.mention(e, in, kind)
 	}
 	c := r.client
 	ctx, cancel := answerSoon()
@@ -156,9 +158,11 @@ func take(d *handover.Decoder) (x crossing, t target, err error) {
 // the object claimed, while the program goes on; what goes wrong there is the error of the first call.
 func takeOver[T any](outer *T, h *handle, d *handover.Decoder, kind store.Kind, layout string) error {
 	if in, ok := inValues.Load(d); ok {
-		r, err := in.(*inValue).mentioned(d, kind)
+		in := in.(*inValue)
+		r, err := in.mentioned(d, kind)
 		if err == nil {
 			attach(outer, h, r)
+			in.handles = append(in.handles, h)
 		}
 		return err
 	}

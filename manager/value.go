@@ -71,6 +71,16 @@ func decodeValue[V any](c *client, data []byte, refs []store.ID) (v V, err error
 	if len(refs) == 0 && decodeSimple(data, &v) {
 		return v, nil
 	}
+	if v, err = decodeIn[V](&inValue{client: c}, data, refs); err != nil {
+		var zero V
+		return zero, fmt.Errorf("manager: what is stored is no %v: %w", reflect.TypeFor[V](), err)
+	}
+	return v, nil
+}
+
+// decodeIn decodes a value in which handles have to know what in says. It takes the references over.
+func decodeIn[V any](in *inValue, data []byte, refs []store.ID) (v V, err error) {
+	c := in.client
 	arrived := make(map[store.ID]*remote, len(refs))
 	for _, id := range refs {
 		if r := arrived[id]; r != nil {
@@ -80,19 +90,21 @@ func decodeValue[V any](c *client, data []byte, refs []store.ID) (v V, err error
 		}
 		arrived[id] = c.adopt(id, 1)
 	}
+	defer func() {
+		for _, r := range arrived {
+			r.release() // those that became handles have holds of their own
+		}
+	}()
 	if holdsHandles(reflect.TypeFor[V]()) {
-		v, err = openBox[V](&inValue{client: c, arrived: arrived}, data)
-	} else {
+		in.arrived = arrived
+		return openBox[V](in, data)
+	}
+	if handover.Plain(reflect.TypeFor[V]()) {
 		err = codec.Unmarshal(data, &v)
+	} else { // package codec alone would lose what JSON would not have
+		_, err = handover.Unmarshal(data, nil, &v)
 	}
-	for _, r := range arrived {
-		r.release() // those that became handles have holds of their own
-	}
-	if err != nil {
-		var zero V
-		return zero, fmt.Errorf("manager: what is stored is no %v: %w", reflect.TypeFor[V](), err)
-	}
-	return v, nil
+	return v, err
 }
 
 // decodeSimple decodes what appendSimple wrote. What it does not know it leaves to package codec.
@@ -132,6 +144,7 @@ type inValue struct {
 	client  *client
 	sending *encoded             // collects what is mentioned
 	arrived map[store.ID]*remote // what the reply mentions
+	handles []*handle            // that were written, or made
 }
 
 var (
