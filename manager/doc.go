@@ -23,7 +23,7 @@
 // What a server held is gone with it, unless Options.Path names a directory in which it keeps it. Then the next server with that path has, after a kill -9 at
 // any moment, all that was acknowledged: the named objects and what they mention, each change as a whole or not at all, in the order in which they were made. What a power cut may take away, Options.Sync
 // says. Handles belong to the server that gave them and stay ErrDown; open the objects anew by their names. Objects without a name, that no named one mentions,
-// are not kept, nor is what belonged to client processes, which have lost it with the server: locks come back free, leases are given back, objects of own types (Register) come back as new.
+// are not kept, nor is what belonged to client processes, which have lost it with the server: locks come back free, leases are given back. Objects of own types (Register) come back as new, unless the type is Type.Durable.
 // While nothing can be written at Path, because the disk is full, calls that change something fail with ErrJournal and have done nothing; reading goes on, and so does
 // everything once there is room.
 //

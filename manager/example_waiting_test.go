@@ -153,3 +153,43 @@ func ExampleRegister() {
 	// 1 <nil>
 	// 2 <nil>
 }
+
+// An inventory is kept: what is encoded of it outlives the server.
+type inventory struct{ Apples int }
+
+var (
+	inventories = manager.Register[inventory]("inventory", nil).Durable()
+	deliver     = manager.RegisterMethod(inventories, func(i *inventory, _ context.Context, n int) (int, error) {
+		i.Apples += n
+		return i.Apples, nil
+	})
+)
+
+func ExampleType_Durable() {
+	ctx := context.Background()
+	path, err := os.MkdirTemp("", "inventory")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(path)
+	for range 2 { // the second server goes on where the first one ended
+		m, err := manager.Start(manager.Options{Path: path})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		i, err := inventories.Open(m, "inventory")
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(deliver.Call(ctx, i, 12))
+		if err := m.Close(); err != nil {
+			fmt.Println(err)
+		}
+	}
+	// Output:
+	// 12 <nil>
+	// 24 <nil>
+}

@@ -170,3 +170,15 @@ func Codes() (codes []uint64) {
 	}
 	return append(codes, codeUnregistered)
 }
+
+// SwapTypes gives each of two registered types the other one's name.
+func SwapTypes(a, b string) {
+	ownTypes.Lock()
+	defer ownTypes.Unlock()
+	x, y := ownTypes.byName[a], ownTypes.byName[b]
+	x.name, y.name = b, a
+	ownTypes.byName[a], ownTypes.byName[b] = y, x
+}
+
+// MakeDurable does what Type.Durable does, before process.Main began.
+func MakeDurable[T any]() { newDurable[T]("refused") }

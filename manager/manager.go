@@ -34,7 +34,7 @@ type Options struct {
 	// started with the same path later, after a Shutdown or a kill -9, goes on where the other one ended. It is made if it is missing. One
 	// server has it at a time. "" keeps nothing.
 	//
-	// What objects of own types (Register) have in them is not kept: they are there again, and as new. So are locks, semaphores, events and barriers.
+	// What objects of own types (Register) have in them is kept if the type is Durable; others are there again, and as new. So are locks, semaphores, events and barriers.
 	Path string
 
 	// Sync says what a power cut may take away of what is kept at Path. A kill of the server takes nothing, whatever it says. The zero value is SyncEachSecond.

@@ -64,6 +64,8 @@ type ownType struct {
 	name string
 	t    reflect.Type
 	make func() any
+
+	durable *durable // nil: what objects have in them dies with the server
 }
 
 // A method is what is known of a Method without its types.
@@ -111,8 +113,7 @@ var methodNames = sync.OnceValue(func() map[string]*method {
 //	c, err := counters.New(m)
 //	n, err := add.Call(ctx, c, 5)
 //
-// What an object has in it dies with the server, also where Options.Path is set: the server cannot tell what a method changed. What must outlive it belongs in a container that is kept, to
-// which the methods can be given a handle.
+// What an object has in it dies with the server, also where Options.Path is set, unless the type is [Type.Durable].
 //
 // It panics after process.Main or process.Init, and if the name or T is registered already.
 func Register[T any](name string, new func() *T) *Type[T] {
@@ -183,8 +184,8 @@ func encodeResult[V any](c *client, v V) (encoded, error) {
 	return encodeValue(c, v, "result")
 }
 
-// Concurrent lets calls of the method run beside all others of the same object: it sees to its own locking. It is called where the method is
-// registered, and returns m.
+// Concurrent lets calls of the method run beside all others of the same object: it sees to its own locking. If the type is [Type.Durable], it gets a copy of the object instead, as it
+// was kept last, and what it changes there is lost. It is called where the method is registered, and returns m.
 func (m *Method[T, In, Out]) Concurrent() *Method[T, In, Out] {
 	if registered.Begun() {
 		panic("manager: Method.Concurrent after process.Main or process.Init began")
@@ -227,7 +228,7 @@ func (t *Type[T]) New(m *Manager) (*Object[T], error) {
 }
 
 // Open returns the object of that name, and makes it if there is none; see OpenDict. With Options.Path, the object is there again after a restart
-// of the server, but its content is new.
+// of the server; with what it had in it if the type is Durable, else its content is new.
 func (t *Type[T]) Open(m *Manager, name string) (*Object[T], error) {
 	o := new(Object[T])
 	if err := open(m, o, &o.w.handle, name, store.KindOwn, t.own.name); err != nil {
@@ -284,7 +285,7 @@ func (m *Method[T, In, Out]) Call(ctx context.Context, o *Object[T], in In) (out
 		return out, err
 	}
 	e.is = registered.Errors.Find(keys, errno)
-	if err := ctx.Err(); err != nil && errors.Is(e, context.Canceled) {
+	if err := ctx.Err(); err != nil && errors.Is(e, context.Canceled) && !errors.Is(e, ErrUndone) {
 		return out, err
 	}
 	return out, e
@@ -304,14 +305,38 @@ func (p *panicked) Unwrap() error { err, _ := p.value.(error); return err }
 // errGoexit is the error of a method that ended its goroutine.
 var errGoexit = errors.New("the method has called runtime.Goexit")
 
-// guarded calls a method, and survives it.
-func (m *method) guarded(ctx context.Context, own *store.Own, c *client, data []byte, refs []store.ID, done func(encoded, error)) {
+// guarded calls a method, and survives it. v is nil if the object's state is not kept.
+func (m *method) guarded(ctx context.Context, own *store.Own, v *visit, c *client, data []byte, refs []store.ID, done func(encoded, error)) {
 	out, err := encoded{}, error(errGoexit)
 	defer func() { done(out, err) }() // also after Goexit
+	entered := false
+	defer func() {
+		if !entered {
+			c.disown(refs) // of an argument that nobody has decoded
+			return
+		}
+		if v == nil {
+			return
+		}
+		ran := err
+		err = &undone{ran, errGoexit} // should a method of the object's call that
+		if cause := v.leave(); cause != nil {
+			err = &undone{ran, cause}
+		} else {
+			err = ran
+		}
+	}()
 	defer func() {
 		if v := recover(); v != nil {
 			out, err = encoded{}, &panicked{v, debug.Stack()}
 		}
 	}()
-	out, err = m.run(ctx, own.Value(m.of.make), c, data, refs)
+	var object any
+	if v == nil {
+		object = own.Value(m.of.make)
+	} else if object, err = v.enter(ctx); err != nil {
+		return
+	}
+	entered, err = true, errGoexit
+	out, err = m.run(ctx, object, c, data, refs)
 }

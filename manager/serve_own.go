@@ -95,20 +95,25 @@ func (s *session) withdrawAll(tokens []store.Token) {
 func (s *session) call(ctx context.Context, own *store.Own, m *method, w *store.Wait, in store.Value, tokens []store.Token) {
 	var c *client
 	var err error
-	if len(tokens) > 0 || m.handles {
+	d := m.of.durable
+	if len(tokens) > 0 || m.handles || d != nil && d.handles {
 		// What is mentioned becomes handles of this process's, which is a client of its own server then.
 		if c, err = s.server.self(ctx); err == nil {
-			err = c.claimAll(ctx, tokens)
+			err = c.claimAll(ctx, tokens, in.Refs)
 		}
 	}
 	if err != nil {
 		own.Leave(w)
 		s.withdrawAll(tokens)
-		s.refuse(w.ID, &failure{codeInvalid, fmt.Sprintf("the server cannot reach its own objects: %v", err)})
+		s.refuse(w.ID, unreachable(ctx, err))
 		s.flushSoon()
 		return
 	}
-	m.guarded(ctx, own, c, []byte(in.Data), in.Refs, func(out encoded, err error) {
+	var v *visit
+	if d != nil {
+		v = &visit{durable: d, server: s.server, own: own, alone: m.alone, create: m.of.make, client: c}
+	}
+	m.guarded(ctx, own, v, c, []byte(in.Data), in.Refs, func(out encoded, err error) {
 		var refs []store.ID
 		if err == nil && len(out.refs) > 0 {
 			refs, err = s.receive(ctx, c, out.refs)
@@ -118,7 +123,11 @@ func (s *session) call(ctx context.Context, own *store.Own, m *method, w *store.
 			err = fmt.Errorf("its result has %d bytes, of which one reply can hold %d", n, s.server.options.maxMessage())
 		}
 		own.Leave(w)
-		s.answerCall(w.ID, out.data, refs, err)
+		if f, ok := err.(*failure); ok { // the method was not called
+			s.refuse(w.ID, f)
+		} else {
+			s.answerCall(w.ID, out.data, refs, err)
+		}
 		s.flushSoon()
 	})
 }
@@ -188,11 +197,12 @@ func (sv *server) dropSelf() {
 	}
 }
 
-// claimAll takes over what was offered. The references are counted by whoever reads the value that mentions them.
-func (c *client) claimAll(ctx context.Context, tokens []store.Token) error {
-	for _, t := range tokens {
+// claimAll takes over what was offered: references to objects. They are counted by whoever reads the value that mentions them, or disowns them. On error none is held.
+func (c *client) claimAll(ctx context.Context, tokens []store.Token, ids []store.ID) error {
+	for i, t := range tokens {
 		cl := newCall(opClaim).bytes(t[:])
 		if _, err := c.do(ctx, cl); err != nil {
+			c.disown(ids[:i])
 			return err
 		}
 		cl.free()
@@ -200,19 +210,32 @@ func (c *client) claimAll(ctx context.Context, tokens []store.Token) error {
 	return nil
 }
 
+// disown lets go of references that were claimed, and not counted.
+func (c *client) disown(ids []store.ID) {
+	for _, id := range ids {
+		c.adopt(id, 1).release()
+	}
+}
+
+// offer puts a reference on its way.
+func (c *client) offer(ctx context.Context, id store.ID) (t store.Token, err error) {
+	cl := newCall(opOffer).uint(uint64(id))
+	rep, err := c.do(ctx, cl)
+	if err != nil {
+		return t, err
+	}
+	copy(t[:], rep.bytes())
+	err = rep.close()
+	cl.free()
+	return t, err
+}
+
 // receive makes references of the server's own client the session's.
 func (s *session) receive(ctx context.Context, c *client, ids []store.ID) ([]store.ID, error) {
 	for i, id := range ids {
-		cl := newCall(opOffer).uint(uint64(id))
-		rep, err := c.do(ctx, cl)
+		t, err := c.offer(ctx, id)
 		if err == nil {
-			var t store.Token
-			copy(t[:], rep.bytes())
-			err = rep.close()
-			cl.free()
-			if err == nil {
-				_, err = s.store.Claim(t)
-			}
+			_, err = s.store.Claim(t)
 		}
 		if err != nil {
 			for _, id := range ids[:i] {

@@ -66,10 +66,19 @@ const (
 	suspectTime  = time.Second // after which they are settled in any case
 )
 
-// An offer is a reference on its way, and the session that put it there.
+// An offer is a reference on its way, and the session that put it there; nil if that was the store itself.
 type offer struct {
 	obj  *object
 	from *Session
+}
+
+// settle has the session forget an offer that was claimed.
+func (o offer) settle(t Token) {
+	if o.from != nil {
+		o.from.mu.Lock()
+		delete(o.from.offers, t)
+		o.from.mu.Unlock()
+	}
 }
 
 func newGraph(l *ledger) graph {
@@ -234,6 +243,7 @@ func (g *graph) claim(t Token) (offer, bool) {
 // withdraw drops an offered reference, if nobody has claimed it.
 func (g *graph) withdraw(t Token) {
 	if o, ok := g.claim(t); ok {
+		o.settle(t)
 		g.drop(o.obj)
 	}
 }

@@ -1,14 +1,21 @@
 package store
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // An Own is an object of a front end's own type. The store keeps it, and has calls of its methods run one after another, in
-// the order in which they came, or side by side. Its methods are safe for concurrent use.
+// the order in which they came, or side by side. If the front end says what state it has, that is kept as a container's values are. Its methods are safe for
+// concurrent use.
 type Own struct {
-	self *object
+	self  *object
+	graph *graph
 
 	making sync.Mutex // what makes it is not ours, and may block
 	value  any        // nil: nobody has asked yet
+
+	state atomic.Pointer[ownState] // nil: none is kept; changed with the hall locked
 
 	hall
 	busy    *Wait
@@ -17,9 +24,8 @@ type Own struct {
 
 func newOwn([]uint64) (body, error) { return &Own{}, nil }
 
-func (o *Own) place(self *object, _ *graph) { o.self = self }
+func (o *Own) place(self *object, g *graph) { o.self, o.graph = self, g }
 func (o *Own) object() *object              { return o.self }
-func (o *Own) size() (entries, bytes int64) { return 0, 0 }
 func (o *Own) confirm(*Wait)                {}
 func (o *Own) left(*Session, bool)          {}
 
@@ -37,6 +43,16 @@ func (o *Own) Value(create func() any) any {
 		o.value = create()
 	}
 	return o.value
+}
+
+// Live returns what SetLive was given, nil at first: the object of which the state is kept, as long as the front end has it at hand.
+func (o *Own) Live() any { return o.Value(func() any { return nil }) }
+
+// SetLive sets what the object is, between Enter and Leave of a call that is alone.
+func (o *Own) SetLive(value any) {
+	o.making.Lock()
+	defer o.making.Unlock()
+	o.value = value
 }
 
 // Enter begins a call; alone, it waits until all earlier ones that are alone have ended. When it has begun it is to be ended by Leave.

@@ -250,9 +250,7 @@ func (s *Session) Claim(t Token) (ID, error) {
 	if !ok {
 		return 0, fmt.Errorf("%w: the offered reference was claimed before, or its sender is gone", ErrNotFound)
 	}
-	o.from.mu.Lock()
-	delete(o.from.offers, t)
-	o.from.mu.Unlock()
+	o.settle(t)
 	return s.adopt(o.obj)
 }
 

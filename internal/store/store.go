@@ -99,6 +99,13 @@ func (st *Store) Remove(name string) error {
 	return st.graph.remove(name)
 }
 
+// Withdraw takes offers of the store's own back that nobody has claimed.
+func (st *Store) Withdraw(tokens []Token) {
+	for _, t := range tokens {
+		st.graph.withdraw(t)
+	}
+}
+
 // Close ends every session and frees every object. What the journal has stays there. It is safe to call twice.
 func (st *Store) Close() error {
 	st.mu.Lock()
