@@ -26,6 +26,7 @@ var manners = [len(operations)]manner{
 	opClaim:    reads,
 	opWithdraw: reads,
 	opNext:     reads,
+	opNames:    reads,
 
 	opRings:       reads,
 	opRingsTaken:  reads,

@@ -31,7 +31,7 @@
 //
 // Objects are counted: one is freed when the last handle to it in the last process is closed or unreachable, and no other
 // object that lives mentions it. Containers that mention each other in a circle are freed as well. Named objects (those that OpenDict, OpenList and so on return)
-// stay until Manager.Remove. A handle on its way to another process keeps its object; should the sender end before the receiver has it, for
+// stay until Manager.Remove; Manager.Names tells them. A handle on its way to another process keeps its object; should the sender end before the receiver has it, for
 // one minute. It crosses with a descriptor that tells when it is lost on the way, so pipes over TCP do not carry handles; there, Connect. Manager.Close shuts down a server that Start returned, and otherwise closes a connection that nothing uses any more.
 //
 // # Example

@@ -34,6 +34,7 @@ var operations = [...]struct {
 	opGiveUp:     {do: (*request).giveUp, args: 1, silent: true},
 	opConfirm:    {do: (*request).confirm, args: variable, silent: true},
 	opLeave:      {do: (*request).leave, silent: true},
+	opNames:      {do: (*request).names},
 
 	// Any object.
 	opCopy:           {do: (*request).copy, args: 1},

@@ -53,6 +53,7 @@ const (
 	opPlaceAdd       = 24
 	opPlaceAppend    = 25
 	opCompareAndSwap = 26
+	opNames          = 27 // of the connection, as 0 to 17
 
 	// Dict: 32 to 63, and 448 to 479.
 	opDictLen        = 32

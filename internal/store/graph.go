@@ -2,6 +2,8 @@ package store
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -429,4 +431,24 @@ func (g *graph) clear() {
 	clear(g.objects)
 	clear(g.names)
 	clear(g.offers)
+}
+
+// A Named is an object that has a name.
+type Named struct {
+	Name string
+	Kind Kind
+	Type string // in the words of who made it
+}
+
+// Names returns the objects that have a name, at one moment and in the order of their names.
+func (st *Store) Names() []Named {
+	g := &st.graph
+	g.mu.Lock()
+	named := make([]Named, 0, len(g.names))
+	for name, o := range g.names {
+		named = append(named, Named{name, o.kind, o.typ})
+	}
+	g.mu.Unlock()
+	slices.SortFunc(named, func(a, b Named) int { return strings.Compare(a.Name, b.Name) })
+	return named
 }

@@ -108,3 +108,12 @@ func (s *Session) Discard(id uint64) {
 		n.free()
 	}
 }
+
+// SnapshotOf makes a snapshot of values that stand in no container.
+func SnapshotOf(values []string) *Snapshot {
+	items := make([]item, len(values))
+	for i, v := range values {
+		items[i].data = v
+	}
+	return &Snapshot{size: len(items), valued: true, items: [][]item{items}}
+}
