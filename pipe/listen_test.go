@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/go-multiproc/multiproc/internal/verify"
 	"github.com/go-multiproc/multiproc/pipe"
 )
 
@@ -340,13 +341,12 @@ func TestListenerClose(t *testing.T) {
 	}
 
 	l = listen(t, "tcp", pipe.Options{})
-	done := make(chan error)
-	go func() {
+	accept := verify.Blocks(t, "Accept", func() error {
 		_, err := l.Accept()
-		done <- err
-	}()
+		return err
+	})
 	l.Close()
-	if err := <-done; !errors.Is(err, fs.ErrClosed) {
+	if err := accept(); !errors.Is(err, fs.ErrClosed) {
 		t.Errorf("Accept while closing: %v", err)
 	}
 

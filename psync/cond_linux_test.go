@@ -101,7 +101,7 @@ func TestCondWaitHoldsLock(t *testing.T) {
 			wait := condWaits(t, c, ctx) // which unlocks, or fails
 			verify.Must(t, lock.Lock(t.Context()))
 			cancel()
-			time.Sleep(10 * time.Millisecond) // it wants the lock now, and can not have it
+			settles(t, "it wants the lock, and can not have it", func() bool { return verify.Waiters("psync.relock") == 1 })
 			verify.Must(t, lock.Unlock())
 			if err := wait(); err != context.Canceled {
 				t.Errorf("Wait: %v", err)

@@ -631,17 +631,19 @@ func TestCloseWaitsForUpdate(t *testing.T) {
 				updated <- err
 			}()
 			<-inside
-			waiting := make(chan error, 1)
-			go func() {
+			again := func() error {
 				_, err := v.Update(background, func(s sample) sample { return s })
-				waiting <- err
-			}()
+				return err
+			}
+			var waiting func() error
 			if guard == "none" {
-				verify.Must(t, <-waiting)
+				verify.Must(t, again())
+			} else {
+				waiting = verify.Blocks(t, "Update", again)
 			}
 			wait := verify.Blocks(t, "Close", v.Close)
-			if guard != "none" {
-				if err := <-waiting; !errors.Is(err, fs.ErrClosed) {
+			if waiting != nil {
+				if err := waiting(); !errors.Is(err, fs.ErrClosed) {
 					t.Errorf("Update that waited for the guard = %v", err)
 				}
 			}
