@@ -59,7 +59,7 @@ func TestMapStopsAtAnError(t *testing.T) {
 				defer gate.Close()
 				in := make([]gated, n)
 				for i := range in {
-					in[i] = gated{counted{i, runs}, gate}
+					in[i] = gated{counted{Task: i, Runs: runs}, gate}
 				}
 				f, err := failFirst.With(pool.TaskOptions{Chunk: 1}).MapAsync(within(t), e, in)
 				if err != nil {

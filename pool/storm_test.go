@@ -22,10 +22,15 @@ import (
 type counted struct {
 	Task int
 	Runs *array.Array[int64]
+	Dies bool // in its midst
 }
 
 var countRun = pool.Register(func(_ context.Context, c counted) (int, error) {
 	array.Add(c.Runs, c.Task, 1)
+	if c.Dies {
+		syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {}
+	}
 	return c.Task, nil
 })
 
@@ -146,7 +151,7 @@ func TestOneWorkerIsEnough(t *testing.T) {
 	}
 }
 
-// No task runs twice, and none is lost, with workers killed and tasks taken back.
+// No task runs twice, and none is lost, with workers killed, also by what they run, and tasks taken back.
 func TestNoTaskRunsTwice(t *testing.T) {
 	p := newPool(t, pool.Options{Workers: 3})
 	const n = 3000
@@ -157,7 +162,7 @@ func TestNoTaskRunsTwice(t *testing.T) {
 	defer runs.Close()
 	fs := make([]*pool.Future[int], n)
 	for i := range fs {
-		if fs[i], err = countRun.Submit(within(t), p, counted{i, runs}); err != nil {
+		if fs[i], err = countRun.Submit(within(t), p, counted{Task: i, Runs: runs, Dies: i%300 == 150}); err != nil {
 			t.Fatal(err)
 		}
 		if i%300 == 299 {
@@ -168,7 +173,10 @@ func TestNoTaskRunsTwice(t *testing.T) {
 	}
 	for i, f := range fs {
 		_, err := f.Result(within(t))
+		var dead *pool.WorkerDiedError
 		switch ran := runs.Load(i); {
+		case i%300 == 150 && (!errors.As(err, &dead) || ran != 1):
+			t.Errorf("task %d, in which its worker dies, ran %d times: %v", i, ran, err)
 		case err == nil && ran != 1:
 			t.Errorf("task %d ran %d times", i, ran)
 		case err != nil && ran > 1:

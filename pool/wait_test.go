@@ -161,7 +161,7 @@ func TestRetriesEnd(t *testing.T) {
 		retries int
 		runs    int64
 	}{{0, 3}, {4, 5}, {-1, 1}} {
-		_, err := dieCounted.With(pool.TaskOptions{Retries: c.retries}).Apply(within(t), p, counted{i, runs})
+		_, err := dieCounted.With(pool.TaskOptions{Retries: c.retries}).Apply(within(t), p, counted{Task: i, Runs: runs})
 		var dead *pool.WorkerDiedError
 		if !errors.As(err, &dead) || runs.Load(i) != c.runs {
 			t.Errorf("Retries %d: ran %d times, want %d: %v", c.retries, runs.Load(i), c.runs, err)

@@ -45,9 +45,16 @@ func testNothingIsLeft(t *testing.T) {
 	join(t, start(t, nothing, struct{}{})) // what is set up once
 	before := measure(t)
 
+	// All are kept: what a Process has is given back when its child has ended, and not by the collector some time.
+	var mu sync.Mutex
+	var kept []*process.Process
+	defer func() { runtime.KeepAlive(kept) }()
 	once := func(i int) {
 		how := []string{"nil", "error", "kill", "exit 3"}[i%4]
 		p := process.New(end, how)
+		mu.Lock()
+		kept = append(kept, p)
+		mu.Unlock()
 		if err := p.Start(); err != nil {
 			t.Error(err)
 			return
