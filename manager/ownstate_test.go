@@ -607,3 +607,127 @@ func TestDurableKilledUnderCallers(t *testing.T) {
 		t.Logf("%d calls were acknowledged in %d rounds", acknowledged, rounds)
 	}
 }
+
+// passing is what a type is before anybody thinks of keeping it.
+type passing struct{ N int }
+
+var (
+	passings = manager.Register[passing]("changing, not kept", nil)
+	pass     = manager.RegisterMethod(passings, func(p *passing, _ context.Context, _ struct{}) (int, error) { p.N++; return p.N, nil })
+)
+
+// What a server has noted of a type that was not Durable, one can go on with for which it is, and the other way round: that one does not touch what is kept.
+func TestDurableLater(t *testing.T) {
+	ctx := testContext(t)
+	o := manager.Options{Path: t.TempDir()}
+	before := func(want int) {
+		t.Helper()
+		defer swapped(t, "changing, not kept")()
+		m := must[*manager.Manager](t)(manager.Start(o))
+		defer kill(t, m)
+		p := must[*manager.Object[passing]](t)(passings.Open(m, "x"))
+		if n, err := pass.Call(ctx, p, struct{}{}); n != want || err != nil {
+			t.Errorf("not durable: %d, %v; want %d", n, err, want)
+		}
+	}
+	after := func(want int) {
+		t.Helper()
+		m := must[*manager.Manager](t)(manager.Start(o))
+		defer kill(t, m)
+		e := must[*manager.Object[early]](t)(earlies.Open(m, "x"))
+		if n, err := addOne.Call(ctx, e, struct{}{}); n != want || err != nil {
+			t.Errorf("durable: %d, %v; want %d", n, err, want)
+		}
+	}
+	before(1)
+	before(1)
+	after(1)
+	after(2)
+	before(1)
+	after(3)
+}
+
+// An object that cannot be kept from the beginning is not there for anybody.
+func TestDurableNewObject(t *testing.T) {
+	m, ctx := start(t, manager.Options{MaxMessage: 5000}), testContext(t)
+	f := must[*manager.Object[fat]](t)(fats.New(m))
+	for range 2 {
+		_, err := fatten.Call(ctx, f, 1)
+		var method *manager.MethodError
+		if !errors.Is(err, manager.ErrTooLarge) || errors.Is(err, manager.ErrUndone) || errors.As(err, &method) {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+type fat struct{ B []byte }
+
+var (
+	fats   = manager.Register("fat", func() *fat { return &fat{make([]byte, 6000)} }).Durable()
+	fatten = manager.RegisterMethod(fats, func(f *fat, _ context.Context, n int) (int, error) {
+		f.B = append(f.B, make([]byte, n)...)
+		return len(f.B), nil
+	})
+)
+
+// A moody type's own methods fail in every way.
+type moody struct {
+	mood string
+	n    byte
+}
+
+func (m *moody) MarshalBinary() ([]byte, error) {
+	switch m.mood {
+	case "error":
+		return nil, errSpoiled
+	case "panic":
+		panic("it cannot be written")
+	case "exit":
+		runtime.Goexit()
+	}
+	return []byte{m.n}, nil
+}
+
+func (m *moody) UnmarshalBinary(b []byte) error {
+	switch m.n = b[0]; m.n {
+	case 77:
+		return errors.New("it cannot be read")
+	case 78:
+		panic("it cannot be read at all")
+	}
+	return nil
+}
+
+var (
+	moodies = manager.Register[moody]("moody", nil).Durable()
+	upset   = manager.RegisterMethod(moodies, func(m *moody, _ context.Context, mood string) (int, error) {
+		m.n++
+		m.mood = mood
+		return int(m.n), nil
+	})
+	setTo = manager.RegisterMethod(moodies, func(m *moody, _ context.Context, n int) (int, error) { m.n = byte(n); return n, nil })
+	look  = manager.RegisterMethod(moodies, func(m *moody, _ context.Context, _ struct{}) (int, error) { return int(m.n), nil }).Concurrent()
+)
+
+// Whatever the methods do by which a type writes and reads itself, it is an error of the call, and the object and the server go on.
+func TestDurableOwnEncoding(t *testing.T) {
+	m, ctx := start(t, manager.Options{}), testContext(t)
+	o := must[*manager.Object[moody]](t)(moodies.New(m))
+	for mood, text := range map[string]string{"error": "told to fail", "panic": "it cannot be written", "exit": "runtime.Goexit"} {
+		if _, err := upset.Call(ctx, o, mood); !errors.Is(err, manager.ErrUndone) || !strings.Contains(err.Error(), text) || (mood == "error") != errors.Is(err, errSpoiled) {
+			t.Errorf("%s: %v", mood, err)
+		}
+		if n, err := look.Call(ctx, o, struct{}{}); n != 0 || err != nil {
+			t.Errorf("%s: %d, %v", mood, n, err)
+		}
+	}
+	if n, err := upset.Call(ctx, o, ""); n != 1 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	for n, text := range map[int]string{77: "it cannot be read", 78: "it cannot be read at all"} {
+		must[int](t)(setTo.Call(ctx, o, n))
+		if _, err := look.Call(ctx, o, struct{}{}); !errors.Is(err, manager.ErrType) || !strings.Contains(err.Error(), text) {
+			t.Errorf("%d: %v", n, err)
+		}
+	}
+}

@@ -38,6 +38,12 @@ func FuzzReplay(f *testing.F) {
 	}
 	q.Put(s, &store.Wait{ID: 9}, store.Value{Data: "o"})
 	q.Shutdown()
+	own, o := openOwn(f, s, "own")
+	for _, v := range []store.Value{{Data: "state"}, {Data: "another", Refs: []store.ID{queue, own}}, {Refs: []store.ID{queue}}} {
+		if err := keepState(s, o, v); err != nil {
+			f.Fatal(err)
+		}
+	}
 	if err := st.Close(); err != nil {
 		f.Fatal(err)
 	}
@@ -72,10 +78,17 @@ func FuzzReplay(f *testing.F) {
 		st.Stats()
 		s := st.NewSession()
 		defer s.End()
-		for id := range store.ID(20) {
-			if d, err := s.Dict(id); err == nil {
-				d.Set(store.NoWait, s, []byte("k"), store.Value{Data: "v"})
-				d.Snapshot().Free()
+		if id, err := s.Open("dict", store.KindDict, "", false); err == nil {
+			d, _ := s.Dict(id)
+			d.Set(store.NoWait, s, []byte("k"), store.Value{Data: "v"})
+			d.Snapshot().Free()
+		}
+		if id, err := s.Open("own", store.KindOwn, "", false); err == nil {
+			o, _ := s.Own(id)
+			_, tokens, _ := o.Lend()
+			st.Withdraw(tokens)
+			if err := o.Keep(store.Value{Data: "s"}, nil); err != nil {
+				t.Error(err)
 			}
 		}
 	})
