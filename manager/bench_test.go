@@ -110,3 +110,33 @@ func benchmarkBatchSet(b *testing.B, o manager.Options) {
 		}
 	}
 }
+
+// A method of a type whose objects are kept, beside the same one of a type whose are not.
+func BenchmarkOwnType(b *testing.B) {
+	for _, path := range []bool{false, true} {
+		o := manager.Options{}
+		name := "no path"
+		if path {
+			name, o.Path = "path", b.TempDir()
+		}
+		m, ctx := start(b, o), b.Context()
+		plain := must[*manager.Object[passing]](b)(passings.New(m))
+		kept := must[*manager.Object[early]](b)(earlies.New(m))
+		b.Run(name+"/plain", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := pass.Call(ctx, plain, struct{}{}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(name+"/durable", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := addOne.Call(ctx, kept, struct{}{}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
