@@ -76,7 +76,7 @@ func (m *Manager) Stats(ctx context.Context) (Stats, error) {
 	}
 	defer cl.free()
 	s := Stats{Objects: map[string]int{}}
-	known := int(rep.uint())
+	known := int(min(rep.uint(), uint64(max(rep.items, 0))))
 	numbers := make([]int64, 0, 16)
 	for range min(known, rep.items) {
 		numbers = append(numbers, int64(rep.uint()))

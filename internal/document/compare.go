@@ -14,7 +14,7 @@ import (
 
 // Equal reports whether two items are the same value: the order of a map's pairs, the width of heads, whether lengths are definite, and whether arrays of numbers are typed ones, do not matter. An
 // integer is never equal to a floating-point number, and those are equal if their widths and bits are. Bytes that are not one whole item, or that are nested
-// more than 1000 deep, are equal to themselves only.
+// more than 1000 deep, or so that maps are in dozens of maps around nearly all of it, are equal to themselves only.
 func Equal(a, b []byte) bool {
 	if bytes.Equal(a, b) {
 		return true
@@ -60,10 +60,20 @@ func (m *Matcher) Equal(item string) bool {
 	if !m.ok || item == "" || differ(m.item[0], item[0]) {
 		return false
 	}
-	if !m.composed && isShortest([]byte(item)) {
-		return item == string(m.canonical)
+	return m.equal([]byte(item))
+}
+
+func (m *Matcher) equal(item []byte) bool {
+	if bytes.Equal(item, m.item) {
+		return true
 	}
-	c, ok := canonical([]byte(item))
+	if !m.ok || len(item) == 0 || differ(m.item[0], item[0]) {
+		return false
+	}
+	if !m.composed && isShortest(item) {
+		return bytes.Equal(item, m.canonical)
+	}
+	c, ok := canonical(item)
 	return ok && bytes.Equal(c, m.canonical)
 }
 
@@ -79,8 +89,12 @@ func isShortest(item []byte) bool {
 }
 
 // maxDepth is how deep the arrays and maps of two items may nest to be compared otherwise than byte by byte. Bringing a map into order copies it, in
-// each of the maps around it again.
-const maxDepth = 1000
+// each of the maps around it again, so maxCopies bounds how often that may happen to an item as a whole; otherwise a large one that is nested deep
+// would take minutes.
+const (
+	maxDepth  = 1000
+	maxCopies = 64
+)
 
 // canonical returns the one encoding that all equal items share; ok is false if b is not one item, or nested too deep.
 func canonical(b []byte) (c []byte, ok bool) {
@@ -88,6 +102,7 @@ func canonical(b []byte) (c []byte, ok bool) {
 		return nil, false
 	}
 	w := canonicalWriter{in: untyped(b)}
+	w.copies = maxCopies * (len(w.in) + 1024)
 	if !w.item(0) {
 		return nil, false
 	}
@@ -95,8 +110,20 @@ func canonical(b []byte) (c []byte, ok bool) {
 }
 
 type canonicalWriter struct {
-	in  []byte
-	out bytes.Buffer
+	in     []byte
+	out    bytes.Buffer
+	copies int // bytes that may still be copied to bring them into order
+}
+
+// take returns a copy of what was written from start on, which is taken back. It reports false when that has been done too often.
+func (w *canonicalWriter) take(start int) (b []byte, ok bool) {
+	b = w.out.Bytes()[start:]
+	if w.copies -= len(b); w.copies < 0 {
+		return nil, false
+	}
+	b = bytes.Clone(b)
+	w.out.Truncate(start)
+	return b, true
 }
 
 // item writes the item that w.in begins with.
@@ -177,8 +204,10 @@ func (w *canonicalWriter) array(h codec.Head, depth int) bool {
 			return false
 		}
 	}
-	items := bytes.Clone(w.out.Bytes()[start:])
-	w.out.Truncate(start)
+	items, ok := w.take(start)
+	if !ok {
+		return false
+	}
 	codec.WriteHead(&w.out, codec.Array, n)
 	w.out.Write(items)
 	return true
@@ -204,11 +233,13 @@ func (w *canonicalWriter) pairs(h codec.Head, depth int) bool {
 		p.end = w.out.Len()
 		pairs = append(pairs, p)
 	}
-	all := bytes.Clone(w.out.Bytes()[start:])
+	all, ok := w.take(start)
+	if !ok {
+		return false
+	}
 	slices.SortStableFunc(pairs, func(a, b pair) int {
 		return bytes.Compare(all[a.start-start:a.value-start], all[b.start-start:b.value-start])
 	})
-	w.out.Truncate(start)
 	codec.WriteHead(&w.out, codec.Map, uint64(len(pairs)))
 	for _, p := range pairs {
 		w.out.Write(all[p.start-start : p.end-start])
@@ -245,6 +276,9 @@ type number struct {
 	f                  float64
 }
 
+// maxHead is the largest size of a head, which a number is as a whole.
+const maxHead = 9
+
 // RankOf returns an item's place in the order:
 //
 //   - null (and what is no item at all), false, true;
@@ -254,12 +288,12 @@ type number struct {
 //   - times (tag 0), as instants;
 //   - everything else by the bytes of its encoding, maps with their keys in order: an order, so that equal ones stand together, but without a meaning.
 func RankOf(item string) Rank {
-	b := []byte(item)
+	b := []byte(item[:min(len(item), maxHead)]) // a text may be long, and a list have many
 	h, err := codec.ReadHead(b)
 	if err != nil {
 		return Rank{class: nothing}
 	}
-	content := b[h.Size:]
+	content := item[h.Size:]
 	switch {
 	case h.Major == codec.Uint:
 		return Rank{class: numbers, number: number{n: h.Arg}}
@@ -272,11 +306,11 @@ func RankOf(item string) Rank {
 	case b[0] == 0xf5:
 		return Rank{class: yes}
 	case h.Major == codec.Text && !h.Indefinite && h.Arg == uint64(len(content)):
-		return Rank{class: texts, text: string(content)}
+		return Rank{class: texts, text: content}
 	case h.Major == codec.Bytes && !h.Indefinite && h.Arg == uint64(len(content)):
-		return Rank{class: byteStrings, text: string(content)}
+		return Rank{class: byteStrings, text: content}
 	case h.Major == codec.Tag && h.Arg == 0:
-		if inner := RankOf(string(content)); inner.class == texts {
+		if inner := RankOf(content); inner.class == texts {
 			if at, err := time.Parse(time.RFC3339Nano, inner.text); err == nil {
 				return Rank{class: instants, instant: at}
 			}
@@ -285,7 +319,7 @@ func RankOf(item string) Rank {
 	if f, ok := float(b, h); ok {
 		return Rank{class: numbers, number: number{f: f, fraction: true}}
 	}
-	if c, ok := canonical(b); ok {
+	if c, ok := canonical([]byte(item)); ok {
 		return Rank{class: others, text: string(c)}
 	}
 	return Rank{class: others, text: item}

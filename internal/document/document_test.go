@@ -411,3 +411,25 @@ func FuzzDocument(f *testing.F) {
 		}
 	})
 }
+
+// What can be sent in a moment does not take minutes: long keys in maps of many, and maps in maps that all have to be brought into order.
+func TestHostileValues(t *testing.T) {
+	began := time.Now()
+	keys := slices.Concat([]byte{0xba, 0, 0x10, 0, 0}, slices.Repeat([]byte{0x60, 0x01}, 1<<20)) // a map of a million empty texts
+	long := append([]byte{0x7a, 0, 0x10, 0, 0}, make([]byte, 1<<20)...)                          // a text of a megabyte
+	if _, ok, err := document.Get(keys, document.Path{long}); ok || err != nil {
+		t.Errorf("%v, %v", ok, err)
+	}
+	// {1: {1: …, 0: 0}, 0: 0}, with a megabyte in the middle.
+	nested := slices.Concat(slices.Repeat([]byte{0xa2, 1}, 900), long, slices.Repeat([]byte{0, 0}, 900))
+	other := slices.Clone(nested)
+	other[len(other)-1] = 2
+	for range 20 {
+		if document.Equal(nested, other) || !document.Equal(nested, slices.Clone(nested)) {
+			t.Error("equal is what is not, or not what is")
+		}
+	}
+	if d := time.Since(began); d > 10*time.Second {
+		t.Errorf("it took %v", d)
+	}
+}

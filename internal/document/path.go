@@ -70,6 +70,7 @@ func find(doc []byte, p Path) (s spot, err error) {
 func (s *spot) key(doc []byte, at int, key []byte) error {
 	s.found = false
 	at += s.head.Size
+	wanted := Match(key) // once: the map may have millions of keys, and this one be as long as all of them
 	for n := uint64(0); s.head.Indefinite || n < s.head.Arg; n++ {
 		if s.head.Indefinite && at < len(doc) && doc[at] == 0xff {
 			break
@@ -82,7 +83,7 @@ func (s *spot) key(doc []byte, at int, key []byte) error {
 		if err != nil {
 			return err
 		}
-		if Equal(doc[at:value], key) {
+		if wanted.equal(doc[at:value]) {
 			s.found, s.pair, s.start, s.end = true, at, value, end
 			return nil
 		}

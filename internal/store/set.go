@@ -150,6 +150,22 @@ func (a Algebra) check() error {
 	return nil
 }
 
+// distinct returns others without those that make no difference, so that naming one a million times takes no longer than naming it once.
+func (a Algebra) distinct(others []*Set) []*Set {
+	odd := make(map[*Set]bool, len(others))
+	for _, o := range others {
+		odd[o] = !odd[o]
+	}
+	var some []*Set
+	for _, o := range others {
+		if single, left := odd[o]; left && (single || a != SymmetricDifference) {
+			some = append(some, o)
+		}
+		delete(odd, o)
+	}
+	return some
+}
+
 // growth is what the operation may add: what is in the first, if that is copied, and in the others, if they are added.
 func (a Algebra) growth(copied *Set, others []*Set) Demand {
 	var of []body
@@ -169,6 +185,7 @@ func (t *Set) Combine(a Algebra, others []*Set) error {
 	if err := a.check(); err != nil {
 		return err
 	}
+	others = a.distinct(others)
 	demand := a.growth(nil, others)
 	if err := t.self.ledger.admit(demand); err != nil {
 		return err
@@ -188,6 +205,7 @@ func (s *Session) Combined(id ID, a Algebra, others []*Set) (ID, error) {
 	if err != nil {
 		return 0, err
 	}
+	others = a.distinct(others)
 	demand := a.growth(o.body.(*Set), others)
 	if err := s.store.Admit(demand); err != nil {
 		return 0, err
