@@ -134,3 +134,69 @@ func TestValuesStayReadable(t *testing.T) {
 		m.Close()
 	}
 }
+
+// A client that has the server busy as well as it can delays the others by what one of its requests takes, and not by what all of them take.
+func TestHeavyRequests(t *testing.T) {
+	ctx := testContext(t)
+	path := serve(t, manager.Options{})
+	for _, noRings := range []bool{false, true} {
+		m := connect(t, path, manager.Options{NoRings: noRings})
+		d := must[*manager.Dict[string, int]](t)(manager.NewDict[string, int](m))
+		h := newHostile(t, path)
+		large := h.must(4, 1, "")
+		h.must(34, large, encode(t, "k"), encode(t, map[string]any{"a": make([]byte, 8<<20), "b": 1}))
+		list := h.must(4, 2, "")
+		for i := range 20 {
+			values := []any{67, list}
+			for j := range 1000 {
+				values = append(values, encode(t, i*j%1999))
+			}
+			h.must(values...)
+		}
+		get := func() []byte { // a place in a large value, some ten milliseconds
+			h.id++
+			return framed(encode(t, []any{h.id, 21, large, encode(t, "k"), encode(t, "b")}))
+		}
+		sort := func() []byte {
+			h.id++
+			return framed(encode(t, []any{h.id, 78, list, h.id%2 == 0}))
+		}
+		h.c.SetDeadline(time.Now().Add(patience))
+		var requests []byte
+		const heavy = 150
+		for range heavy {
+			requests = append(append(requests, get()...), sort()...)
+		}
+		began := time.Now()
+		if _, err := h.c.Write(requests); err != nil {
+			t.Fatal(err)
+		}
+		all := make(chan time.Duration, 1)
+		go func() {
+			for range 2 * heavy {
+				if code, rest := h.read(); code != 0 {
+					t.Errorf("code %d: %v", code, rest)
+				}
+			}
+			all <- time.Since(began)
+		}()
+		worst := time.Duration(0)
+		calls := 0
+		for done := false; !done; calls++ {
+			began := time.Now()
+			if err := d.Set(ctx, "k", 1); err != nil {
+				t.Fatal(err)
+			}
+			worst = max(worst, time.Since(began))
+			select {
+			case took := <-all:
+				done = true
+				t.Logf("the heavy requests took %v; meanwhile another client made %d calls, of which the slowest took %v", took, calls, worst)
+				if calls < 20 || worst > took/2 {
+					t.Errorf("%d calls of another client in %v, the slowest %v", calls, took, worst)
+				}
+			default:
+			}
+		}
+	}
+}

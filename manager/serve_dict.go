@@ -327,6 +327,9 @@ func (r *request) dictMerge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if from.Len() > longWork && ctx == store.NoWait {
+		return store.ErrBusy // it may have to wait for keys, too
+	}
 	if err := d.Merge(ctx, from); err != nil {
 		return err
 	}

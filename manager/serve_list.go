@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"runtime"
 	"slices"
 
 	"github.com/go-multiproc/multiproc/internal/document"
@@ -17,15 +18,38 @@ func (r *request) list() func() (*store.List, error) {
 	return func() (*store.List, error) { return r.store.List(id) }
 }
 
-// longWork is how many values an operation on a list may go through while its client's other requests wait.
-const longWork = 4096
+// longWork and longBytes are how many values, and of how many bytes, an operation may go through while other requests wait.
+const (
+	longWork  = 4096
+	longBytes = 1 << 20
+)
 
-// mayDelay makes an operation on n values, if those are many, one that has to wait, so that it is done beside the others.
-func mayDelay(ctx context.Context, n int) error {
-	if n > longWork && ctx == store.NoWait {
+// longWorkers has an element for each operation that goes through more than that. Each may take as much memory as what it goes through, and a CPU, so
+// there are no more of them than CPUs, however many are asked for.
+var longWorkers = make(chan struct{}, runtime.NumCPU())
+
+// long does what goes through n values that have so many bytes. If that is much it is to wait: it is done beside the other requests then. do must not wait for
+// anybody, a client that does not read its replies included.
+func long(ctx context.Context, n, bytes int64, do func() error) error {
+	switch {
+	case n <= longWork && bytes <= longBytes:
+		return do()
+	case ctx == store.NoWait:
 		return store.ErrBusy
 	}
-	return nil
+	select {
+	case longWorkers <- struct{}{}:
+		defer func() { <-longWorkers }()
+		return do()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// longOnList is long for all of a list.
+func longOnList(ctx context.Context, l *store.List, do func() error) error {
+	n, bytes := l.Size()
+	return long(ctx, n, bytes, do)
 }
 
 func (r *request) listLen(context.Context) error {
@@ -137,10 +161,11 @@ func (r *request) listFind(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := mayDelay(ctx, l.Len()); err != nil {
+	at := -1
+	err = longOnList(ctx, l, func() error { at = l.Find(i, j, match().Equal); return nil })
+	if err != nil {
 		return err
 	}
-	at := l.Find(i, j, match().Equal)
 	p := r.newReply(r.id)
 	if at >= 0 {
 		p.uint(uint64(at))
@@ -163,10 +188,12 @@ func (r *request) listCount(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := mayDelay(ctx, l.Len()); err != nil {
+	n := 0
+	err = longOnList(ctx, l, func() error { n = l.Count(match().Equal); return nil })
+	if err != nil {
 		return err
 	}
-	return r.number(uint64(l.Count(match().Equal)))
+	return r.number(uint64(n))
 }
 
 func (r *request) listRemove(ctx context.Context) error {
@@ -175,10 +202,8 @@ func (r *request) listRemove(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := mayDelay(ctx, l.Len()); err != nil {
-		return err
-	}
-	existed, err := l.RemoveFirst(match().Equal)
+	existed := false
+	err = longOnList(ctx, l, func() (err error) { existed, err = l.RemoveFirst(match().Equal); return err })
 	if err != nil {
 		return err
 	}
@@ -203,10 +228,10 @@ func (r *request) listReverse(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := mayDelay(ctx, l.Len()); err != nil {
+	err = longOnList(ctx, l, func() error { l.Reverse(); return nil })
+	if err != nil {
 		return err
 	}
-	l.Reverse()
 	return r.done()
 }
 
@@ -216,10 +241,7 @@ func (r *request) listSort(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := mayDelay(ctx, l.Len()); err != nil {
-		return err
-	}
-	l.Arrange(func(n int, data func(int) string) []int {
+	order := func(n int, data func(int) string) []int {
 		ranks := make([]document.Rank, n)
 		order := make([]int, n)
 		for i := range n {
@@ -232,11 +254,15 @@ func (r *request) listSort(ctx context.Context) error {
 			return ranks[a].Compare(ranks[b])
 		})
 		return order
-	})
+	}
+	err = longOnList(ctx, l, func() error { l.Arrange(order); return nil })
+	if err != nil {
+		return err
+	}
 	return r.done()
 }
 
-func (r *request) listExtend(context.Context) error {
+func (r *request) listExtend(ctx context.Context) error {
 	list, other := r.list(), r.list()
 	l, err := found(r, list)
 	if err != nil {
@@ -246,7 +272,7 @@ func (r *request) listExtend(context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := l.Extend(from); err != nil {
+	if err := longOnList(ctx, from, func() error { return l.Extend(from) }); err != nil {
 		return err
 	}
 	return r.done()

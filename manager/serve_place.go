@@ -11,12 +11,17 @@ import (
 
 // What one can do to any object: copy it, watch it, and get at one value in it, or at a part of one.
 
-func (r *request) copy(context.Context) error {
+func (r *request) copy(ctx context.Context) error {
 	id := store.ID(r.uint())
 	if !r.ok() {
 		return nil
 	}
-	made, err := r.store.Copy(id)
+	n, bytes, err := r.store.SizeOf(id)
+	if err != nil {
+		return err
+	}
+	var made store.ID
+	err = long(ctx, n, bytes, func() (err error) { made, err = r.store.Copy(id); return err })
 	if err != nil {
 		return err
 	}

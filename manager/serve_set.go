@@ -125,7 +125,22 @@ func (r *request) combination() (set store.ID, a store.Algebra, others func() ([
 	}
 }
 
-func (r *request) setCombine(context.Context) error {
+// longOnSets is long for all of some sets.
+func (r *request) longOnSets(ctx context.Context, set store.ID, others []*store.Set, do func() error) error {
+	s, err := r.store.Set(set)
+	if err != nil {
+		return err
+	}
+	n := int64(s.Len())
+	for _, o := range others {
+		if n += int64(o.Len()); n > longWork {
+			break
+		}
+	}
+	return long(ctx, n, 0, do)
+}
+
+func (r *request) setCombine(ctx context.Context) error {
 	set, a, others := r.combination()
 	if !r.ok() {
 		return nil
@@ -138,19 +153,20 @@ func (r *request) setCombine(context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Combine(a, sets); err != nil {
+	if err := r.longOnSets(ctx, set, sets, func() error { return s.Combine(a, sets) }); err != nil {
 		return err
 	}
 	return r.done()
 }
 
-func (r *request) setCombined(context.Context) error {
+func (r *request) setCombined(ctx context.Context) error {
 	set, a, others := r.combination()
 	sets, err := found(r, others)
 	if err != nil {
 		return err
 	}
-	id, err := r.store.Combined(set, a, sets)
+	var id store.ID
+	err = r.longOnSets(ctx, set, sets, func() (err error) { id, err = r.store.Combined(set, a, sets); return err })
 	if err != nil {
 		return err
 	}

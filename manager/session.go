@@ -161,7 +161,7 @@ func (s *session) serveRing() bool {
 		s.watched.err = err
 		return false
 	}
-	for {
+	for turn := (turn{}); ; {
 		payload, ok, err := s.stream.frame()
 		if err == nil && ok {
 			err = s.request(payload)
@@ -173,10 +173,29 @@ func (s *session) serveRing() bool {
 		if !ok {
 			return s.tryFlush()
 		}
-		if !s.tryFlushIfLong() {
+		if !s.tryFlushIfLong() || turn.over(s.stream) {
 			return false
 		}
 	}
+}
+
+// A turn is the time that a session has had of a goroutine which serves others as well. One read can bring a thousand requests, and each may take
+// a while. It is looked at between requests only, so a client that sends one at a time pays nothing.
+type turn struct{ began time.Time }
+
+// longTurn is how long a turn is.
+const longTurn = 500 * time.Microsecond
+
+// over reports whether the session's own goroutine is to go on with what else the read has brought.
+func (t *turn) over(s *stream) bool {
+	switch {
+	case s.start == s.end:
+		return false
+	case t.began.IsZero():
+		t.began = time.Now()
+		return false
+	}
+	return time.Since(t.began) > longTurn
 }
 
 // poll has a poller serve s until that gives it back, or reports that this is not for pollers. A session with rings never is: its client asks for them first of all.
@@ -213,13 +232,13 @@ func (s *session) recall() {
 // servePolled does the requests that one read has brought, without blocking, for the poller. It reports false if the session's own goroutine is to
 // go on. Its arguments are what the stream's tryFill returned.
 func (s *session) servePolled(ok bool, err error) bool {
-	for ok && err == nil {
+	for turn := (turn{}); ok && err == nil; {
 		var payload []byte
 		payload, ok, err = s.stream.frame()
 		if err == nil && ok {
 			err = s.request(payload)
 		}
-		if err == nil && !s.tryFlushIfLong() {
+		if err == nil && (!s.tryFlushIfLong() || ok && turn.over(s.stream)) {
 			return false
 		}
 	}

@@ -102,11 +102,15 @@ func (m *Manager) Stats(ctx context.Context) (Stats, error) {
 }
 
 // stats is the server's side.
-func (r *request) stats(context.Context) error {
+func (r *request) stats(ctx context.Context) error {
 	if !r.ok() {
 		return nil
 	}
-	st := r.server.store.Stats()
+	var st store.Stats
+	err := long(ctx, r.server.store.Objects(), 0, func() error { st = r.server.store.Stats(); return nil })
+	if err != nil {
+		return err
+	}
 	s := Stats{
 		Entries:   int(st.Entries),
 		Bytes:     st.Bytes,

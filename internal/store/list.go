@@ -99,6 +99,9 @@ func (l *List) Len() int {
 	return l.rope.n
 }
 
+// Size returns the number of values, and about how many bytes they have.
+func (l *List) Size() (values, bytes int64) { return l.size() }
+
 // Version returns a number that every change of the list changes.
 func (l *List) Version() uint64 {
 	l.mu.RLock()
@@ -347,17 +350,43 @@ func (l *List) Fill(s *Session, v Value) error {
 	return nil
 }
 
-// Find returns the index of the first value in a range for which f is true, -1 if there is none. f must not block.
+// Find returns the index of the first value in a range for which f is true, -1 if there is none. f must not block. What others change meanwhile
+// makes no difference.
 func (l *List) Find(i, j int64, f func(data string) bool) int {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	return l.findLocked(i, j, f)
+	found := 0
+	l.through(func(r *rope) { found = r.first(i, j, f) })
+	return found
 }
 
-func (l *List) findLocked(i, j int64, f func(data string) bool) int {
-	from, to := span(i, j, l.rope.n)
+// inLock is how many values are gone through with the list locked, and of how many bytes.
+const inLock, inLockBytes = 4096, 1 << 20
+
+// through calls f with the values as they are now: with the list locked, if they are few, and otherwise beside those who change it.
+func (l *List) through(f func(r *rope)) {
+	l.mu.RLock()
+	if l.rope.n <= inLock && l.bytes <= inLockBytes {
+		defer l.mu.RUnlock()
+		f(&l.rope)
+		return
+	}
+	l.mu.RUnlock()
+	r, _ := l.still()
+	f(&r)
+}
+
+// still returns the values as they are now, and the version. While somebody goes through many, nobody has to wait.
+func (l *List) still() (r rope, version uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r = l.rope
+	r.chunks = l.rope.snapshot()
+	return r, l.version
+}
+
+func (r *rope) first(i, j int64, f func(data string) bool) int {
+	from, to := span(i, j, r.n)
 	found := -1
-	l.rope.each(from, to, func(i int, it *item) bool {
+	r.each(from, to, func(i int, it *item) bool {
 		if f(it.data) {
 			found = i
 		}
@@ -368,25 +397,43 @@ func (l *List) findLocked(i, j int64, f func(data string) bool) int {
 
 // Count counts the values for which f is true. f must not block.
 func (l *List) Count(f func(data string) bool) (n int) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	l.rope.each(0, l.rope.n, func(_ int, it *item) bool {
-		if f(it.data) {
-			n++
-		}
-		return true
+	l.through(func(r *rope) {
+		r.each(0, r.n, func(_ int, it *item) bool {
+			if f(it.data) {
+				n++
+			}
+			return true
+		})
 	})
 	return n
 }
 
 // RemoveFirst removes the first value for which f is true, and reports whether there is one. f must not block.
 func (l *List) RemoveFirst(f func(data string) bool) (bool, error) {
+	tries := 0
 	if err := l.growable(); err != nil {
 		return false, err
 	}
+	for n, bytes := l.size(); n > inLock || bytes > inLockBytes; n, bytes = l.size() {
+		if tries++; tries > 3 { // as with Arrange
+			break
+		}
+		r, version := l.still()
+		i := r.first(0, toEnd, f)
+		if i < 0 {
+			return false, nil
+		}
+		l.mu.Lock()
+		if l.version == version {
+			l.removeLocked(i)
+			l.mu.Unlock()
+			return true, nil
+		}
+		l.mu.Unlock()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	i := l.findLocked(0, toEnd, f)
+	i := l.rope.first(0, toEnd, f)
 	if i >= 0 {
 		l.removeLocked(i)
 	}

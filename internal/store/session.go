@@ -176,6 +176,17 @@ func (s *Session) KindOf(id ID) (Kind, error) {
 	return o.kind, nil
 }
 
+// SizeOf returns how many entries an object has, and how many bytes these have. The session must hold a reference to it.
+func (s *Session) SizeOf(id ID) (entries, bytes int64, err error) {
+	s.mu.Lock()
+	o, err := s.objectLocked(id)
+	s.mu.Unlock()
+	if err == nil {
+		entries, bytes = o.body.size()
+	}
+	return entries, bytes, err
+}
+
 func (s *Session) object(id ID, k Kind) (*object, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -77,6 +77,9 @@ type Stats struct {
 	Waiting  int           // operations that wait, other than for those
 }
 
+// Objects is how many objects there are, about: some may be garbage.
+func (st *Store) Objects() int64 { return st.ledger.objects.Load() }
+
 // Stats counts what there is. It takes time in proportion to the number of objects.
 func (st *Store) Stats() Stats {
 	s := Stats{Objects: map[Kind]int{}, Waiting: int(st.waiting.Load())}
