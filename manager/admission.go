@@ -147,8 +147,19 @@ func (s *session) admit(r *request, size int) (d store.Demand, err error) {
 	}
 	d.Record = int64(size + 16*r.items)
 	if m == changes {
-		d.Bytes = int64(size)
 		d.Entries = 1
+		switch r.op {
+		case opListAppend, opSetAdd, opQueuePutMany:
+			d.Entries = int64(r.items - 1)
+		case opListReplace:
+			d.Entries = int64(r.items - 2)
+		case opListSplice:
+			d.Entries = int64(r.items - 3)
+		case opDictSetMany:
+			d.Entries = int64(r.items / 2)
+		}
+		d.Entries = max(d.Entries, 1)
+		d.Bytes = int64(size) + store.EntryBytes*d.Entries
 	}
 	if err := s.server.store.Admit(d); err != nil {
 		return store.Demand{}, err

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"net"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -198,5 +200,138 @@ func TestHeavyRequests(t *testing.T) {
 			default:
 			}
 		}
+	}
+}
+
+// A client that begins things and never ends them, or takes and never reads, meets a limit before the server has much of it.
+func TestHoarders(t *testing.T) {
+	const kb = 1 << 10
+	large := func(h *hostile) []byte {
+		return append([]byte{0x1b, 0, 0, 0, 0, byte(h.id >> 24), byte(h.id >> 16), byte(h.id >> 8), byte(h.id)}, make([]byte, 100*kb)...)
+	}
+	for name, test := range map[string]struct {
+		code uint64
+		have func(h *hostile) any                // makes the object
+		more func(h *hostile, object any) uint64 // takes something more, and returns the code
+	}{
+		"leases of keys": {8, func(h *hostile) any { return h.must(4, 1, "") }, func(h *hostile, d any) uint64 {
+			code, _ := h.ask(41, d, large(h))
+			return code
+		}},
+		"watches of keys": {8, func(h *hostile) any { return h.must(4, 1, "") }, func(h *hostile, d any) uint64 {
+			code, _ := h.ask(19, d, large(h))
+			return code
+		}},
+		"offers": {8, func(h *hostile) any { return h.must(4, 1, "") }, func(h *hostile, d any) uint64 {
+			code, _ := h.ask(8, d)
+			return code
+		}},
+		"snapshots": {8, func(h *hostile) any {
+			l := h.must(4, 2, "")
+			h.must(append([]any{67, l}, slices.Repeat([]any{make([]byte, 2*kb)}, 500)...)...)
+			for range 3000 {
+				h.must(68, l, 250, []byte{1}) // which splits chunks
+			}
+			return l
+		}, func(h *hostile, l any) uint64 {
+			code, _ := h.ask(70, l)
+			return code
+		}},
+		"messages that are not confirmed": {8, func(h *hostile) any { return h.must(4, 4, "") }, func(h *hostile, q any) uint64 {
+			h.must(130, q, make([]byte, 100*kb))
+			code, _ := h.ask(132, q, 1)
+			return code
+		}},
+		"messages that are leased": {12, func(h *hostile) any { return h.must(4, 4, "") }, func(h *hostile, q any) uint64 {
+			code, _ := h.ask(130, q, make([]byte, 100*kb))
+			if code == 0 {
+				h.must(134, q)
+			}
+			return code
+		}},
+		"many entries at once": {12, func(h *hostile) any { return h.must(4, 2, "") }, func(h *hostile, l any) uint64 {
+			code, _ := h.ask(append([]any{67, l}, slices.Repeat([]any{[]byte{}}, 100_000)...)...)
+			return code
+		}},
+		"a request of many items": {8, func(h *hostile) any { return h.must(4, 1, "") }, func(h *hostile, d any) uint64 {
+			code, _ := h.ask(append([]any{36, d}, slices.Repeat([]any{[]byte{}}, 500_000)...)...)
+			return code
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := serve(t, manager.Options{MaxMessage: 4 << 20, MaxBuffered: 1 << 20, MaxMemory: 8 << 20, MaxEntries: 1_000_000})
+			h := newHostile(t, path)
+			object := test.have(h)
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			code := uint64(0)
+			for i := 0; code == 0; i++ {
+				if code = test.more(h, object); i > 20_000 {
+					t.Fatal("it goes on and on")
+				}
+			}
+			if code != test.code {
+				t.Errorf("code %d, want %d", code, test.code)
+			}
+			runtime.GC()
+			runtime.ReadMemStats(&after)
+			if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 64<<20 {
+				t.Errorf("the server has %d MB more", grown>>20)
+			}
+			if m := connect(t, path, manager.Options{MaxMessage: 4 << 20}); code == 8 { // only this client has met its limit
+				works(t, m)
+			} else {
+				sessions(t, m)
+			}
+		})
+	}
+}
+
+// What others put for a client that waits, and does not read what it is sent, stays in the queue.
+func TestUnreadMessagesPileUpNowhere(t *testing.T) {
+	path := serve(t, manager.Options{MaxMessage: 4 << 20, MaxBuffered: 4 << 20, MaxMemory: 32 << 20})
+	for _, op := range []int{132, 134} { // get, lease
+		waits, puts := newHostile(t, path), newHostile(t, path)
+		queue := puts.must(5, "queue", 4, "", true)
+		waits.must(5, "queue", 4, "", false)
+		for range 500 {
+			if op == 132 {
+				waits.send(op, queue, 1)
+			} else {
+				waits.send(op, queue)
+			}
+		}
+		m := connect(t, path, manager.Options{MaxMessage: 4 << 20})
+		for s, err := m.Stats(testContext(t)); s.Waiting < 500; s, err = m.Stats(testContext(t)) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		full := false
+		for range 400 {
+			code, _ := puts.ask(130, queue, make([]byte, 512<<10))
+			if full = code == 12; full {
+				break
+			}
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 120<<20 || !full {
+			t.Errorf("operation %d: the server has %d MB more; its memory was full: %v", op, grown>>20, full)
+		}
+		waits.c.Close()
+		puts.must(143, queue)
+		puts.must(6, "queue")
+		puts.c.Close()
+		for s, err := m.Stats(testContext(t)); s.Sessions > 1 || s.Objects["queue"] > 0; s, err = m.Stats(testContext(t)) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		m.Close()
 	}
 }

@@ -27,7 +27,8 @@ type Options struct {
 	AuthKey []byte
 
 	// MaxMessage is the largest request or reply in bytes: what a server takes, or a client takes from a server that would
-	// send more. 0 is 256 MiB. Memory is taken as a message arrives, so that a large limit costs nothing.
+	// send more. 0 is 256 MiB. Memory is taken as a message arrives, so that a large limit costs nothing. One request has at most a sixteenth as many
+	// items (keys, values, …), and no value grows beyond a message.
 	MaxMessage int
 
 	// Path is a directory in which the server keeps everything that has a name, and what that mentions, so that a server which is
@@ -41,7 +42,7 @@ type Options struct {
 	Sync Sync
 
 	// MaxObjects, MaxEntries and MaxMemory bound what a server holds: objects, entries of all containers together, and bytes of memory that it all
-	// takes, about. Who would make it more gets ErrLimit; at MaxEntries that goes for every call that might add an entry. 0 is no limit.
+	// takes, about. Who would make it more gets ErrLimit; at MaxEntries that goes for every call that might add as many entries as would be too many. 0 is no limit.
 	MaxObjects int
 	MaxEntries int
 	MaxMemory  int64
@@ -62,8 +63,10 @@ type Options struct {
 	HelloTimeout time.Duration
 
 	// MaxWaiting bounds the calls of one connection that wait for somebody else, and MaxBuffered the bytes of their requests. Calls beyond that get
-	// ErrLimit. 0 is 16,384, and as much as MaxMessage. What else a connection may cost is a message that it is sending, one that it
-	// is not reading, and some 700 KiB of buffers, rings included.
+	// ErrLimit. 0 is 16,384, and as much as MaxMessage. MaxBuffered bounds also, each for itself, and from 1 MiB on: what the connection has begun and not ended (updates
+	// of keys, watches, snapshots that are being read, handles on their way; about a million in any case), messages of queues that it got and has not said to have arrived, and
+	// replies to calls that waited which it does not read. What else a connection may cost is a message that it is sending, with some dozens of bytes for each of its items, one that it
+	// is not reading, and some 700 KiB of buffers, rings included. What a snapshot shows, and is there no more, stays until it was read.
 	MaxWaiting  int
 	MaxBuffered int
 
@@ -105,6 +108,9 @@ func (o Options) maxMessage() int {
 	// Lengths are 31 bits wide, and a reply may be a little longer than a request.
 	return max(min(o.MaxMessage, 1<<31-1-envelope), 4<<10)
 }
+
+// maxItems is how many items a request has at most. One can be a byte, and takes some dozens of them while it is worked on.
+func (o Options) maxItems() int { return max(o.maxMessage()/16, 1<<10) }
 
 // A Manager is this process's connection to a server. It is safe for concurrent use, and crosses to other
 // processes in arguments and messages. An unreachable one closes itself, but does not shut its server down.

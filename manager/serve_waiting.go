@@ -25,7 +25,7 @@ func (r *request) await(do func(w *store.Wait) error, reply func(p *replier, w *
 // awaitEnd is await where the end of a wait is told in another way.
 func (r *request) awaitEnd(do func(w *store.Wait) error, reply func(p *replier, w *store.Wait), ended func(w *store.Wait)) error {
 	s := r.session
-	w := &store.Wait{ID: r.id, Done: func(w *store.Wait) {
+	w := &store.Wait{ID: r.id, Full: s.full, Done: func(w *store.Wait) {
 		ended(w)
 		s.flushSoon()
 	}}
@@ -52,6 +52,13 @@ func (s *session) reply(w *store.Wait, reply func(p *replier, w *store.Wait)) {
 	if !p.send() {
 		s.store.Abort(w.ID) // a message that nobody can have stays where it was
 	}
+}
+
+// full reports whether more is unread than the client may leave so. What it has asked for itself, one after another, is bounded otherwise: its requests are left unread.
+func (s *session) full() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.out) > max(s.server.options.maxBuffered(), flushSize)
 }
 
 // flushSoon has what was gathered written, by another goroutine: the caller works for another session, which this one's

@@ -284,6 +284,10 @@ func (s *session) request(payload []byte) error {
 	case r.id == 0 && !op.silent:
 		return fmt.Errorf("%w: operation %d without an id for the reply", errItems, r.op)
 	}
+	if most := s.server.options.maxItems(); n > most && !op.silent { // which those that are silent go through one by one
+		s.refuse(r.id, &failure{codeLimit, fmt.Sprintf("a request of %d items, where at most %d are taken, a sixteenth of the server's Options.MaxMessage; ask for it in several", n, most)})
+		return nil
+	}
 	demand, err := s.admit(&r, len(payload))
 	if err == nil {
 		if err = op.do(&r, store.NoWait); errors.Is(err, store.ErrBusy) {

@@ -78,7 +78,7 @@ type offer struct {
 func (o offer) settle(t Token) {
 	if o.from != nil {
 		o.from.mu.Lock()
-		delete(o.from.offers, t)
+		o.from.forgetOfferLocked(t)
 		o.from.mu.Unlock()
 	}
 }

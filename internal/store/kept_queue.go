@@ -15,8 +15,8 @@ const (
 const messageBytes = 48
 
 func (q *Queue) weight() (entries, bytes int64) {
-	n := int64(q.lenLocked())
-	return n, q.bytes + n*messageBytes
+	n := int64(q.lenLocked() + len(q.leased))
+	return n, q.bytes + q.out + n*messageBytes
 }
 
 func (q *Queue) notePut(it qitem) {

@@ -152,6 +152,9 @@ func (s *Session) keepLease(id uint64, l *lease) error {
 	if s.leases[id] != nil || s.claims[id] != nil {
 		return fmt.Errorf("%w: lease %d is in use", ErrInvalid, id)
 	}
+	if err := s.stakeLocked(leaseBytes + len(l.key)); err != nil {
+		return err
+	}
 	s.leases[id] = l
 	return nil
 }
@@ -164,6 +167,7 @@ func (s *Session) takeLease(id uint64) (*lease, error) {
 		return nil, fmt.Errorf("%w: %d", ErrLease, id)
 	}
 	delete(s.leases, id)
+	s.unstakeLocked(leaseBytes + len(l.key))
 	return l, nil
 }
 

@@ -29,7 +29,8 @@ type Limits struct {
 const (
 	// objectBytes is about what an empty object takes.
 	objectBytes = 640
-	// entryBytes is about what an entry takes, beyond its key and value.
+	// EntryBytes is about what an entry takes at most, beyond its key and value.
+	EntryBytes = entryBytes
 	entryBytes = 80
 	// itemBytes is the same for a value without a key.
 	itemBytes = 28

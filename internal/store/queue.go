@@ -1,6 +1,9 @@
 package store
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // A Queue hands messages on, first in, first out. Who takes one has it (Get) or answers for it until it is dealt with
 // (Lease). Those who wait, for a message or for room, are served in turn.
@@ -25,6 +28,7 @@ type Queue struct {
 	shut    bool
 	inHand  uint64              // leased
 	leased  map[uint64]qitem    // those, by number
+	out     int64               // bytes of those
 	fresh   uint64              // taken by sessions that waited, and perhaps did not get it
 	owed    map[*Session]uint64 // taken, and not said to be done with
 	lost    uint64              // likewise, by sessions that are gone
@@ -261,9 +265,23 @@ func (q *Queue) drained() bool {
 	return q.shut && q.lenLocked() == 0 && q.inHand == 0 && q.fresh == 0
 }
 
+// mayHand says why w cannot be given messages, if so: its client has not taken those before, and they would pile up.
+func (q *Queue) mayHand(w *Wait) error {
+	if w.waited && w.Full != nil && w.Full() {
+		return fmt.Errorf("%w: this connection does not read what it is sent, and the server keeps no more for it than its Options.MaxBuffered", ErrOverload)
+	}
+	if w.lease {
+		return nil
+	}
+	return w.session.mayTake()
+}
+
 // hand gives messages to w, which has claimed them. There must be one.
 func (q *Queue) hand(w *Wait) error {
 	s := w.session
+	if err := q.mayHand(w); err != nil {
+		return err
+	}
 	size := 0
 	for i := 0; i < w.want && q.lenLocked() > 0 && size < getBytes; i++ {
 		it := q.head()
@@ -294,8 +312,11 @@ func (q *Queue) hand(w *Wait) error {
 			q.leased = map[uint64]qitem{}
 		}
 		q.leased[it.seq] = *it
+		q.out += sizeOf(it.data, it.refs)
 		return nil
 	}
+	w.size = size
+	s.take(size)
 	q.owed[s] += uint64(len(w.items))
 	if w.waited {
 		q.fresh++
@@ -317,9 +338,13 @@ func (q *Queue) pump() {
 		switch {
 		case q.getters.n > 0 && q.lenLocked() > 0:
 			w := q.getters.pop()
-			if q.hand(w) == nil {
+			switch err := q.hand(w); {
+			case err == nil:
 				q.wake(w, nil)
-			} else {
+			case errors.Is(err, ErrOverload):
+				w.disclaim()
+				q.wake(w, err)
+			default:
 				w.state = stateOver
 			}
 			continue
@@ -373,7 +398,7 @@ func (q *Queue) Ack(s *Session, id uint64) error {
 	}
 	w.disclaim()
 	q.inHand--
-	delete(q.leased, w.items[0].seq)
+	q.unlease(w.items[0])
 	q.noteRemove(w.items[0])
 	q.graph.unlink(q.self, w.items[0].refs)
 	q.pump()
@@ -393,6 +418,12 @@ func (q *Queue) Nack(s *Session, id uint64) error {
 	return nil
 }
 
+// unlease forgets a lease.
+func (q *Queue) unlease(it qitem) {
+	delete(q.leased, it.seq)
+	q.out -= sizeOf(it.data, it.refs)
+}
+
 func (q *Queue) leaseOf(s *Session, id uint64) (*Wait, error) {
 	w, on := s.claimOf(id)
 	if w == nil || on != claimed(q) || w.state != stateHolding || !w.lease {
@@ -405,7 +436,7 @@ func (q *Queue) leaseOf(s *Session, id uint64) (*Wait, error) {
 func (q *Queue) returnLease(w *Wait) {
 	it := w.items[0]
 	q.inHand--
-	delete(q.leased, it.seq)
+	q.unlease(it)
 	if q.dead != nil && it.deliveries >= q.maxLeases {
 		q.bury(it, q.dead.body.(*Queue))
 	} else {
@@ -493,6 +524,7 @@ func (q *Queue) Shutdown() {
 // settle leaves to the session for good what w was handed.
 func (q *Queue) settle(w *Wait) {
 	w.disclaim()
+	w.session.take(-w.size)
 	for _, it := range w.items {
 		q.graph.unlink(q.self, it.refs)
 	}
@@ -505,6 +537,7 @@ func (q *Queue) settle(w *Wait) {
 func (q *Queue) undo(w *Wait) {
 	w.disclaim()
 	s := w.session
+	s.take(-w.size)
 	if n := uint64(len(w.items)); q.owed[s] > n {
 		q.owed[s] -= n
 	} else {
@@ -564,7 +597,7 @@ func (q *Queue) abort(w *Wait) {
 		w.items[0].deliveries--
 		q.noteDelivered(w.items[0])
 		q.inHand--
-		delete(q.leased, w.items[0].seq)
+		q.unlease(w.items[0])
 		q.putBack(w.items)
 		q.pump()
 	default:

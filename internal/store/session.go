@@ -24,6 +24,8 @@ type Session struct {
 
 	waits, waitBytes       int // calls that wait
 	maxWaits, maxWaitBytes int
+	stakes, stakeBytes     int // see stakeLocked
+	taken                  int // bytes of messages that it has not confirmed
 
 	snapshots map[uint64]*Snapshot
 	watches   map[uint64]*Watch
@@ -236,8 +238,12 @@ func (s *Session) Offer(id ID) (Token, error) {
 	if err != nil {
 		return Token{}, err
 	}
+	if err := s.stakeLocked(offerBytes); err != nil {
+		return Token{}, err
+	}
 	token, ok := s.store.graph.offer(o, s)
 	if !ok {
+		s.unstakeLocked(offerBytes)
 		return Token{}, ErrEnded
 	}
 	s.offers[token] = struct{}{}
@@ -247,8 +253,7 @@ func (s *Session) Offer(id ID) (Token, error) {
 // Withdraw takes an offer of this session back, if nobody has claimed it.
 func (s *Session) Withdraw(t Token) {
 	s.mu.Lock()
-	_, mine := s.offers[t]
-	delete(s.offers, t)
+	mine := s.forgetOfferLocked(t)
 	s.mu.Unlock()
 	if mine {
 		s.store.graph.withdraw(t)
@@ -263,6 +268,16 @@ func (s *Session) Claim(t Token) (ID, error) {
 	}
 	o.settle(t)
 	return s.adopt(o.obj)
+}
+
+// forgetOfferLocked reports whether the session has that offer, and forgets it.
+func (s *Session) forgetOfferLocked(t Token) bool {
+	_, mine := s.offers[t]
+	if mine {
+		delete(s.offers, t)
+		s.unstakeLocked(offerBytes)
+	}
+	return mine
 }
 
 // End drops all that the session holds. Operations of the session that still run fail

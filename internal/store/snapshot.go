@@ -13,6 +13,7 @@ type Snapshot struct {
 	size   int
 	keyed  bool
 	valued bool
+	cost   int // what the session that keeps it is charged
 
 	mu      sync.Mutex
 	entries [][]entry // of a dict
@@ -83,9 +84,28 @@ func (s *Session) Keep(id uint64, n *Snapshot) error {
 		n.free()
 		return fmt.Errorf("%w: snapshot %d is in use", ErrInvalid, id)
 	}
+	n.cost = n.weight()
+	if err := s.stakeLocked(n.cost); err != nil {
+		s.mu.Unlock()
+		n.free()
+		return err
+	}
 	s.snapshots[id] = n
 	s.mu.Unlock()
 	return nil
+}
+
+// weight is about how many bytes the snapshot takes, without the values.
+func (n *Snapshot) weight() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	bytes := snapshotBytes + 24*(len(n.entries)+len(n.items))
+	if n.pin != nil {
+		n.graph.mu.Lock()
+		bytes += pinBytes * len(n.pin.out)
+		n.graph.mu.Unlock()
+	}
+	return bytes
 }
 
 // Kept returns the snapshot that the session keeps under that id.
@@ -102,7 +122,10 @@ func (s *Session) Kept(id uint64) (*Snapshot, error) {
 func (s *Session) Discard(id uint64) {
 	s.mu.Lock()
 	n := s.snapshots[id]
-	delete(s.snapshots, id)
+	if n != nil {
+		delete(s.snapshots, id)
+		s.unstakeLocked(n.cost)
+	}
 	s.mu.Unlock()
 	if n != nil {
 		n.free()

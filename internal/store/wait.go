@@ -25,6 +25,10 @@ type Wait struct {
 	// Stop has what the operation has begun in the front end come to its end; of a call of an Own only.
 	Stop func()
 
+	// Full, if not nil, reports whether the client has left so much unread that it must not be sent more. It is called with a lock of the store held, and
+	// only where the operation has waited.
+	Full func() bool
+
 	// What came of it. Each operation says which of these it sets.
 	Value  Value
 	Values []Value
@@ -47,6 +51,7 @@ type Wait struct {
 	want  int     // messages of a Queue
 	lease bool    // and as a lease
 	items []qitem // what it puts or has got
+	size  int     // bytes of what it has got and not confirmed
 }
 
 type waitState uint8

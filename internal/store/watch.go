@@ -20,6 +20,8 @@ type Watch struct {
 	obj   *object
 	keys  map[string]struct{} // to be watched; nil = all
 
+	keyBytes int // what these take
+
 	mu    sync.Mutex
 	news  notes
 	told  notes
@@ -130,6 +132,7 @@ func (ws *watching) begin(g *graph, obj *object, keys [][]byte) *Watch {
 		w.keys = make(map[string]struct{}, len(keys))
 		for _, k := range keys {
 			w.keys[string(k)] = struct{}{}
+			w.keyBytes += len(k) + watchKeyBytes
 		}
 	}
 	if !g.hold(obj) {
@@ -146,6 +149,9 @@ func (ws *watching) end(w *Watch) {
 		ws.watches = nil
 	}
 }
+
+// size is about how many bytes the watch takes, without what it notes.
+func (w *Watch) size() int { return watchBytes + w.keyBytes }
 
 // A watched is a body that can be watched.
 type watched interface {
@@ -297,7 +303,9 @@ func (s *Session) Watch(obj ID, id uint64, keys [][]byte) error {
 	case s.watches[id] != nil:
 		err = fmt.Errorf("%w: watch %d is in use", ErrInvalid, id)
 	default:
-		s.watches[id] = w
+		if err = s.stakeLocked(w.size()); err == nil {
+			s.watches[id] = w
+		}
 	}
 	s.mu.Unlock()
 	if err != nil {
@@ -320,7 +328,10 @@ func (s *Session) Watching(id uint64) (*Watch, error) {
 func (s *Session) Unwatch(id uint64) {
 	s.mu.Lock()
 	w := s.watches[id]
-	delete(s.watches, id)
+	if w != nil {
+		delete(s.watches, id)
+		s.unstakeLocked(w.size())
+	}
 	s.mu.Unlock()
 	if w != nil {
 		w.end()
