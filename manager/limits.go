@@ -39,14 +39,23 @@ func (o Options) helloTimeout() time.Duration {
 
 // A stranger is a connection that has not introduced itself.
 
-// meet counts s among the strangers, and returns one that has to go in its place. The server's mutex is held.
-func (sv *server) meetLocked(s *session) (displaced *session) {
+// meetLocked counts s among the strangers; another may have to go in its place. The server's mutex is held.
+func (sv *server) meetLocked(s *session) {
 	if len(sv.strangers) >= maxStrangers {
-		displaced = sv.strangers[0]
-		sv.strangers = sv.strangers[1:]
+		sv.displaceLocked()
 	}
 	sv.strangers = append(sv.strangers, s)
-	return displaced
+}
+
+// displaceLocked has the oldest stranger go, if there is one. The server's mutex is held.
+func (sv *server) displaceLocked() {
+	if len(sv.strangers) == 0 {
+		return
+	}
+	s := sv.strangers[0]
+	sv.strangers = sv.strangers[1:]
+	s.displaced.Store(true)
+	s.stream.conn.SetReadDeadline(time.Unix(1, 0)) // it goes as if its time were over
 }
 
 // forgetLocked ends meetLocked. The server's mutex is held.
@@ -78,7 +87,7 @@ func (s *session) refuseConnection(err error) {
 	switch {
 	case errors.As(err, &f):
 	case s.displaced.Load():
-		f = &failure{codeLimit, fmt.Sprintf("%d connections have not introduced themselves, and this was the oldest of them", maxStrangers)}
+		f = &failure{codeLimit, "too many connections have not introduced themselves, or there are no descriptors left, and this was the oldest of them"}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		f = &failure{codeLimit, fmt.Sprintf("no hello came within %v (the server's Options.HelloTimeout)", s.server.options.helloTimeout())}
 	default:

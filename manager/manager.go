@@ -56,7 +56,7 @@ type Options struct {
 	AllowUIDs []int
 
 	// MaxConnections bounds the connections of a server. Who comes too late gets ErrLimit. 0 is no limit but the descriptors that the
-	// process may have: then the others wait until one is free. Connections that have not introduced themselves are bounded in any case, at 512: the oldest goes.
+	// process may have: then the others wait until one is free. Connections that have not introduced themselves are bounded in any case, at 512, or by the descriptors: the oldest goes.
 	MaxConnections int
 
 	// HelloTimeout is how long a server waits for a client to introduce itself. 0 is ten seconds.

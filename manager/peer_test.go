@@ -248,6 +248,9 @@ func TestBadServers(t *testing.T) {
 		{"replies with a huge frame", answer(func(uint64) []byte { return []byte{0x7f, 0xff, 0xff, 0xff} }), manager.ErrDown},
 		{"replies with the wrong type", answer(func(id uint64) []byte { return framed(encode(t, []any{id, 0, "x"})) }), nil},
 		{"replies with too little", answer(func(id uint64) []byte { return framed(encode(t, []any{id, 0})) }), nil},
+		{"replies with numbers without end", answer(func(id uint64) []byte {
+			return framed(encode(t, []any{id, 0, uint64(1)<<63 + 1<<61, 1, ""}))
+		}), nil},
 		{"replies with too much", answer(func(id uint64) []byte { return framed(encode(t, []any{id, 0, 1, 2})) }), nil},
 		{"replies with half a frame", answer(func(id uint64) []byte { return framed(encode(t, []any{id, 0, 1}))[:6] }), context.DeadlineExceeded},
 	} {
@@ -277,7 +280,10 @@ func TestBadServers(t *testing.T) {
 					defer cancel()
 					_, err = m.Stats(short)
 				} else if err = m.Remove(ctx, "x"); err == nil || test.is == nil {
-					_, err = manager.NewList[int](m)
+					_, err = m.Stats(ctx)
+					if _, lerr := manager.NewList[int](m); err == nil || lerr == nil {
+						t.Errorf("Stats: %v; NewList: %v", err, lerr)
+					}
 				}
 			}
 			if err == nil {

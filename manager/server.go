@@ -145,7 +145,11 @@ func (sv *server) accept() error {
 		if !temporary(err) {
 			return fmt.Errorf("manager: %w", err)
 		}
-		// No descriptors or no memory. Those who are connected go on; those who wait have to.
+		// No descriptors or no memory. Those who are connected go on; those who wait have to. Who says nothing makes room, as where there are too many of that kind: a
+		// process that may have few descriptors would otherwise be closed to everybody for as long as strangers come.
+		sv.mu.Lock()
+		sv.displaceLocked()
+		sv.mu.Unlock()
 		select {
 		case <-time.After(pause):
 			pause = min(2*pause, time.Second)
@@ -175,10 +179,7 @@ func (sv *server) begin(c net.Conn) {
 	default:
 	}
 	sv.sessions[s] = struct{}{}
-	if displaced := sv.meetLocked(s); displaced != nil {
-		displaced.displaced.Store(true)
-		displaced.stream.conn.SetReadDeadline(time.Unix(1, 0)) // it goes as if its time were over
-	}
+	sv.meetLocked(s)
 	sv.work.Go(func() {
 		defer func() {
 			sv.mu.Lock()
