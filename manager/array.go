@@ -14,7 +14,7 @@ import (
 )
 
 // An Array is a sequence of values of a length that never changes, on the server, shared by everybody who has a handle to it. It begins with the zero value everywhere,
-// and takes memory for what was ever set only.
+// and takes memory for what was ever set only; Stats and Options.MaxMemory count all of it.
 //
 // Its calls are those of a List, and what is said there of indexes, values and handles holds here; those that would change the length are missing.
 type Array[T any] struct {

@@ -18,7 +18,7 @@
 // updating is free again, with its old value. So it is, at once, with all else that it had: a lock is abandoned, and the next one gets psync.ErrOwnerDied and may recover it; permits
 // come back; messages that it had leased are delivered again, and none is swallowed that it waited for; a barrier that it took part in breaks; methods that it called in the server have their ctx ended. When the server dies, every call, those under
 // way included, fails at once with an error that is ErrDown and says how it died. A server that is stopped but not dead is silent: calls wait, as
-// long as their ctx says. A server that Start started ends with the process that started it, also when that is killed.
+// long as their ctx says, and those that take none, half a minute. A server that Start started ends with the process that started it, also when that is killed.
 //
 // What a server held is gone with it, unless Options.Path names a directory in which it keeps it. Then the next server with that path has, after a kill -9 at
 // any moment, all that was acknowledged: the named objects and what they mention, each change as a whole or not at all, in the order in which they were made. What a power cut may take away, Options.Sync

@@ -16,7 +16,7 @@ import (
 // may not have taken effect.
 var ErrDown = errors.New("manager: server is down")
 
-// ErrNotFound is in the error of Remove when no object has the name, and of a call on a handle whose object is gone:
+// ErrNotFound is in the error of Remove, and of an Open that makes nothing (OpenArray with 0), when no object has the name, and of a call on a handle whose object is gone:
 // the process that sent the handle ended long before this one received it.
 var ErrNotFound = errors.New("manager: not found")
 

@@ -222,6 +222,31 @@ step("watching")
 number, everything, name, now = c.reply(report)
 assert not everything and name == b"" and decode(now) == 17, (everything, name, now)
 
+# An array, whose values are what is said, and a value that is compared with.
+(grid,) = c.do(4, 13, "", 3, encode(0))
+assert c.do(391, grid, encode(0)) == [3] and c.do(393, grid, False) == []
+assert c.do(26, grid, -1, encode(0), encode(5)) == [True] and c.do(26, grid, -1, encode(0), encode(5)) == [False]
+assert c.do(387, grid) == [0, encode(0), encode(0), encode(5)]
+
+# An object is offered, and claimed by another session, once. A message that this got and did not confirm is there again when it ends.
+second = Client(port, key, "second")
+(box,) = c.do(4, 4, "")
+(token,) = c.do(8, box)
+(theirs,) = second.do(9, token)
+refused(1, second.do, 9, token)
+get = second.ask(132, theirs, 1)
+assert second.do(1) == []
+assert c.do(130, box, encode("m")) == []
+assert second.reply(get) == [True, encode("m")]
+second.socket.close()
+assert c.do(132, box, 1)[1:] == [encode("m")]
+
+# What has a name. (The last page says 0.)
+page = c.do(27)
+names = [decode(n) for n in page[1:]]
+assert page[0] == 0 and [n for n, _, _ in names] == ["all", "jobs", "lock", "people", "seen", "tags"], names
+assert [n[1:] for n in names if n[0] in ("lock", "tags")] == [[5, "mutex"], [3, ""]], names
+
 # A lock, with which we are killed.
 (lock,) = c.do(5, "lock", 5, "", False)
 held = c.ask(160, lock, 0)
