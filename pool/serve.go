@@ -77,7 +77,7 @@ const (
 
 	// passEach is how often a worker passes Go's scheduler, if a task took passAfter at least: more often than each 10 ms, if tasks take half of that.
 	passEach  = 5 * time.Millisecond
-	passAfter = 500 * time.Microsecond
+	passAfter = time.Millisecond
 )
 
 func serve(ctx context.Context, args workerArgs) error {
