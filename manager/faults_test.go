@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/go-multiproc/multiproc/manager"
 	"github.com/go-multiproc/multiproc/process"
@@ -168,7 +170,67 @@ func TestRefusedKeys(t *testing.T) {
 	refuse("complex128", err, "no encoding")
 	_, err = manager.OpenDict[struct{ P *int }, int](m, "x")
 	refuse("a struct with a pointer", err, "address")
+	_, err = manager.NewSet[struct {
+		A int
+		B int `json:"-"`
+	}](m)
+	refuse("a field that JSON leaves out", err, "some of its fields")
+	_, err = manager.NewSet[struct {
+		Width
+		Height
+	}](m)
+	refuse("two fields of one name", err, "some of its fields")
+	_, err = manager.NewSet[struct {
+		Width
+		N string
+	}](m)
+	refuse("a field hidden by another", err, "some of its fields")
+	_, err = manager.NewSet[struct {
+		time.Time
+		N int
+	}](m)
+	refuse("a field beside an embedded time", err, "some of its fields")
+	_, err = manager.NewSet[[1]struct {
+		Width
+		Height
+	}](m)
+	refuse("such a struct in an array", err, "some of its fields")
 	objects(t, m, 0)
+}
+
+// Keys of all these types are found again.
+func TestKeyTypes(t *testing.T) {
+	m := connect(t, serve(t, manager.Options{}), manager.Options{})
+	type named string
+	acceptKey(t, m, named("a"))
+	acceptKey(t, m, [16]byte{1})
+	acceptKey(t, m, netip.MustParseAddr("::1"))
+	acceptKey(t, m, time.Unix(1, 2).UTC())
+	acceptKey(t, m, struct {
+		Width
+		At   time.Time
+		Note named `json:"note,omitempty"`
+		From [2]netip.Addr
+	}{Width{1}, time.Unix(1, 2).UTC(), "", [2]netip.Addr{netip.MustParseAddr("::1")}})
+}
+
+func acceptKey[K comparable](t *testing.T, m *manager.Manager, k K) {
+	t.Helper()
+	ctx := testContext(t)
+	d, err := manager.NewDict[K, int](m)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	check(t, d.Set(ctx, k, 7))
+	if v, ok, err := d.Get(ctx, k); v != 7 || !ok || err != nil {
+		t.Errorf("%v: %d, %v, %v", k, v, ok, err)
+	}
+	for got := range d.Keys(ctx) {
+		if got != k {
+			t.Errorf("%v came back as %v", k, got)
+		}
+	}
 }
 
 type heldUp struct {

@@ -6,6 +6,7 @@ import (
 	"reflect"
 
 	"github.com/go-multiproc/multiproc/internal/codec"
+	"github.com/go-multiproc/multiproc/internal/handover"
 )
 
 // appendKey appends a key, as a byte string with its deterministic encoding: equal keys are equal bytes.
@@ -61,7 +62,11 @@ func decodeKey[K comparable](b []byte) (k K, err error) {
 
 // checkKey refuses key types of which two equal values can have different bytes, or two different ones the same.
 func checkKey(t reflect.Type, what string) error {
-	if why := badKey(t, map[reflect.Type]bool{}); why != "" {
+	why := badKey(t, map[reflect.Type]bool{})
+	if why == "" && !handover.Whole(t) {
+		why = "some of its fields do not travel in a key (a tag json:\"-\", the same name as another's, or beside an embedded type that encodes itself), so that keys which differ in them would be one"
+	}
+	if why != "" {
 		return fmt.Errorf("manager: %v cannot be %s: %s", t, what, why)
 	}
 	return nil

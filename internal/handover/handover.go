@@ -164,6 +164,10 @@ func AppendPlain(b []byte, v any) (_ []byte, ok bool) {
 // Plain reports whether package codec alone does for values of type t: every one of them can cross, and is what it is without a walk.
 func Plain(t reflect.Type) bool { return !planOf(t).enc }
 
+// Whole reports whether package codec alone writes and reads all that is in a value of type t: no field is left out because JSON would leave it out, has the name of another, or stands
+// beside an embedded type that encodes itself.
+func Whole(t reflect.Type) bool { return !planOf(t).dec }
+
 // Unmarshal fills *p with what data and fds describe, replacing what was there. It owns fds from the call on: those that a handle
 // claims are that handle's, and the rest are closed. On error all of them are, and *p is zero. Bytes that end early are
 // io.ErrUnexpectedEOF.
