@@ -46,7 +46,7 @@ func dictLayout[K comparable, V any]() string {
 
 // NewDict makes an empty dict. It lives until the last handle in the last process is gone, and no container mentions it.
 //
-// K may not be, nor contain, a pointer, an interface, or a struct with unexported fields.
+// K may not be, nor contain, a pointer, an interface, or a struct with unexported fields or others that an encoding would leave out (tagged `json:"-"`, two of one name).
 func NewDict[K comparable, V any](m *Manager) (*Dict[K, V], error) {
 	if err := checkKey(reflect.TypeFor[K](), "the key type of a Dict"); err != nil {
 		return nil, err

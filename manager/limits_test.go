@@ -2,6 +2,7 @@ package manager_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -220,6 +221,46 @@ func TestMaxWaitingInLine(t *testing.T) {
 			check(t, <-errs)
 			if v, err := q.Get(ctx); v != tt.value || err != nil {
 				t.Errorf("%q, %v", v, err)
+			}
+		})
+	}
+}
+
+var linger = manager.RegisterMethod(accounts, func(_ *account, ctx context.Context, _ string) (int, error) {
+	<-ctx.Done()
+	return 0, ctx.Err()
+}).Concurrent()
+
+// Methods that run are calls that have not been answered, like those that wait.
+func TestMaxWaitingInMethods(t *testing.T) {
+	for _, tt := range []struct {
+		option  string
+		options manager.Options
+		value   string
+	}{
+		{"MaxWaiting", manager.Options{MaxWaiting: 1}, "small"},
+		{"MaxBuffered", manager.Options{MaxBuffered: 1000}, strings.Repeat("x", 800)},
+	} {
+		t.Run(tt.option, func(t *testing.T) {
+			m := connect(t, serve(t, tt.options), manager.Options{})
+			o := must[*manager.Object[account]](t)(accounts.New(m))
+			for range 2 { // the second time, the first are over
+				ctx, cancel := context.WithCancel(testContext(t))
+				const calls = 5
+				errs := make(chan error, calls)
+				for range calls {
+					go func() {
+						_, err := linger.Call(ctx, o, tt.value)
+						errs <- err
+					}()
+				}
+				for range calls - 1 { // one of them runs
+					isLimit(t, <-errs, tt.option)
+				}
+				cancel()
+				if err := <-errs; !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
 			}
 		})
 	}

@@ -62,7 +62,7 @@ type Options struct {
 	// HelloTimeout is how long a server waits for a client to introduce itself. 0 is ten seconds.
 	HelloTimeout time.Duration
 
-	// MaxWaiting bounds the calls of one connection that wait for somebody else, and MaxBuffered the bytes of their requests. Calls beyond that get
+	// MaxWaiting bounds the calls of one connection that wait for somebody else, or run a method of an own type, and MaxBuffered the bytes of their requests. Calls beyond that get
 	// ErrLimit. 0 is 16,384, and as much as MaxMessage. MaxBuffered bounds also, each for itself, and from 1 MiB on: what the connection has begun and not ended (updates
 	// of keys, watches, snapshots that are being read, handles on their way; about a million in any case), messages of queues that it got and has not said to have arrived, and
 	// replies to calls that waited which it does not read. What else a connection may cost is a message that it is sending, with some dozens of bytes for each of its items, one that it

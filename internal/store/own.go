@@ -62,9 +62,10 @@ func (o *Own) Enter(s *Session, w *Wait, alone bool) error {
 	if alone && o.busy != nil {
 		return s.park(w, o, &o.waiting)
 	}
-	if err := s.claim(w, o); err != nil {
+	if err := s.claimFor(w, o, true); err != nil { // it takes as much as one that waits
 		return err
 	}
+	s.run(1, w.Size)
 	w.state = stateHolding
 	if alone {
 		o.busy = w
@@ -77,10 +78,12 @@ func (o *Own) Leave(w *Wait) {
 	o.lock()
 	defer o.unlock()
 	w.disclaim()
+	w.session.run(-1, -w.Size)
 	if o.busy != w {
 		return
 	}
 	if o.busy = o.waiting.pop(); o.busy != nil {
+		o.busy.session.run(1, o.busy.Size)
 		o.busy.state = stateHolding
 		o.wake(o.busy, nil)
 	}

@@ -157,6 +157,11 @@ func (w *Wait) unlist() {
 // count counts calls that wait.
 func (s *Session) count(n, bytes int) {
 	s.store.waiting.Add(int64(n))
+	s.run(n, bytes)
+}
+
+// run counts calls under way whose requests are kept meanwhile: they wait, or run.
+func (s *Session) run(n, bytes int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.waits += n
@@ -174,9 +179,9 @@ func (s *Session) Limit(waits, bytes int) {
 func (s *Session) mayWaitLocked(bytes int) error {
 	switch {
 	case s.maxWaits > 0 && s.waits >= s.maxWaits:
-		return fmt.Errorf("%w: %d calls of this connection are waiting already, which is all that the server's Options.MaxWaiting allows", ErrOverload, s.waits)
+		return fmt.Errorf("%w: %d calls of this connection are waiting or running already, which is all that the server's Options.MaxWaiting allows", ErrOverload, s.waits)
 	case s.maxWaitBytes > 0 && s.waitBytes > 0 && s.waitBytes+bytes > s.maxWaitBytes:
-		return fmt.Errorf("%w: the calls of this connection that are waiting have so many bytes already that this one would exceed the server's Options.MaxBuffered, %d", ErrOverload, s.maxWaitBytes)
+		return fmt.Errorf("%w: the calls of this connection that are waiting or running have so many bytes already that this one would exceed the server's Options.MaxBuffered, %d", ErrOverload, s.maxWaitBytes)
 	}
 	return nil
 }
