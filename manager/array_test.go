@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/go-multiproc/multiproc/manager"
 )
@@ -101,5 +102,43 @@ func TestOpenOfZeroMakesNothing(t *testing.T) {
 	}
 	if s, err := m.Stats(ctx); err != nil || s.Named != 4 {
 		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// Who gives up on looking through very many values does not keep the server at it.
+func TestGivenUpOnMany(t *testing.T) {
+	if testing.Short() {
+		t.Skip("2^26 values")
+	}
+	m, ctx := start(t, manager.Options{}), testContext(t)
+	a := need[*manager.Array[int]](t)(manager.NewArray[int](m, 1<<26))
+	for name, call := range map[string]func(context.Context) error{
+		"Index": func(ctx context.Context) error { _, err := a.Index(ctx, 1); return err },
+		"Count": func(ctx context.Context) error { _, err := a.Count(ctx, 1); return err },
+	} {
+		begun := time.Now()
+		check(t, call(ctx))
+		whole := time.Since(begun)
+
+		giveUp, cancel := context.WithCancel(ctx)
+		done := make(chan error, 1)
+		go func() { done <- call(giveUp) }()
+		waits := func() bool {
+			st, err := m.Stats(ctx)
+			check(t, err)
+			return st.Waiting > 0
+		}
+		for !waits() {
+		}
+		begun = time.Now()
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", name, err)
+		}
+		for waits() {
+		}
+		if d := time.Since(begun); d > whole/2 {
+			t.Errorf("%s: the server went on for %v, and needs %v for all", name, d, whole)
+		}
 	}
 }

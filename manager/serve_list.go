@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"math"
 	"runtime"
 	"slices"
 
@@ -50,6 +51,33 @@ func long(ctx context.Context, n, bytes int64, do func() error) error {
 func longOnList(ctx context.Context, l *store.List, do func() error) error {
 	n, bytes := l.Size()
 	return long(ctx, n, bytes, do)
+}
+
+// A search goes through values that may be very many, as 2^28 in an array.
+type search struct {
+	*document.Matcher
+	ctx    context.Context
+	seen   int
+	last   string
+	equals bool
+	err    error
+}
+
+// is reports whether a value is one of those searched for. Many that stand side by side are often the same.
+func (s *search) is(data string) bool {
+	if s.seen == 0 || data != s.last {
+		s.last, s.equals = data, s.Equal(data)
+	}
+	s.seen++
+	return s.equals
+}
+
+// over reports whether the caller has given up: nobody else's long work is to wait for a search that is for nobody.
+func (s *search) over() bool {
+	if s.seen > longWork && s.seen%1024 == 0 {
+		s.err = context.Cause(s.ctx)
+	}
+	return s.err != nil
 }
 
 func (r *request) listLen(context.Context) error {
@@ -162,7 +190,11 @@ func (r *request) listFind(ctx context.Context) error {
 		return err
 	}
 	at := -1
-	err = longOnList(ctx, l, func() error { at = l.Find(i, j, match().Equal); return nil })
+	err = longOnList(ctx, l, func() error {
+		s := search{Matcher: match(), ctx: ctx}
+		at = l.Find(i, j, func(data string) bool { return s.is(data) || s.over() })
+		return s.err
+	})
 	if err != nil {
 		return err
 	}
@@ -189,7 +221,16 @@ func (r *request) listCount(ctx context.Context) error {
 		return err
 	}
 	n := 0
-	err = longOnList(ctx, l, func() error { n = l.Count(match().Equal); return nil })
+	err = longOnList(ctx, l, func() error {
+		s := search{Matcher: match(), ctx: ctx}
+		l.Find(0, math.MaxInt64, func(data string) bool {
+			if s.is(data) {
+				n++
+			}
+			return s.over()
+		})
+		return s.err
+	})
 	if err != nil {
 		return err
 	}

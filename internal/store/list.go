@@ -395,19 +395,6 @@ func (r *rope) first(i, j int64, f func(data string) bool) int {
 	return found
 }
 
-// Count counts the values for which f is true. f must not block.
-func (l *List) Count(f func(data string) bool) (n int) {
-	l.through(func(r *rope) {
-		r.each(0, r.n, func(_ int, it *item) bool {
-			if f(it.data) {
-				n++
-			}
-			return true
-		})
-	})
-	return n
-}
-
 // RemoveFirst removes the first value for which f is true, and reports whether there is one. f must not block.
 func (l *List) RemoveFirst(f func(data string) bool) (bool, error) {
 	tries := 0
