@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/go-multiproc/multiproc/internal/codec"
+	"github.com/go-multiproc/multiproc/internal/detector"
 	"github.com/go-multiproc/multiproc/internal/document"
 )
 
@@ -414,6 +415,9 @@ func FuzzDocument(f *testing.F) {
 
 // What can be sent in a moment does not take minutes: long keys in maps of many, and maps in maps that all have to be brought into order.
 func TestHostileValues(t *testing.T) {
+	if detector.Enabled {
+		t.Skip("one goroutine, megabytes, and a bound on the time: a hundred times as slow with the race detector")
+	}
 	began := time.Now()
 	keys := slices.Concat([]byte{0xba, 0, 0x10, 0, 0}, slices.Repeat([]byte{0x60, 0x01}, 1<<20)) // a map of a million empty texts
 	long := append([]byte{0x7a, 0, 0x10, 0, 0}, make([]byte, 1<<20)...)                          // a text of a megabyte
