@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-multiproc/multiproc/internal/detector"
 	"github.com/go-multiproc/multiproc/manager"
 )
 
@@ -111,7 +112,11 @@ func TestGivenUpOnMany(t *testing.T) {
 		t.Skip("2^26 values")
 	}
 	m, ctx := start(t, manager.Options{}), testContext(t)
-	a := need[*manager.Array[int]](t)(manager.NewArray[int](m, 1<<26))
+	n := 1 << 26
+	if detector.Enabled {
+		n = 1 << 21
+	}
+	a := need[*manager.Array[int]](t)(manager.NewArray[int](m, n))
 	for name, call := range map[string]func(context.Context) error{
 		"Index": func(ctx context.Context) error { _, err := a.Index(ctx, 1); return err },
 		"Count": func(ctx context.Context) error { _, err := a.Count(ctx, 1); return err },

@@ -12,6 +12,7 @@ import (
 
 	"github.com/fxamacker/cbor/v2"
 
+	"github.com/go-multiproc/multiproc/internal/detector"
 	"github.com/go-multiproc/multiproc/manager"
 )
 
@@ -100,7 +101,11 @@ func TestValuesStayReadable(t *testing.T) {
 
 		// Values of few bytes that mention much.
 		made := h.must(4, 1, "")
-		mentions := make([]any, 50_000)
+		many := 50_000
+		if detector.Enabled {
+			many = 10_000
+		}
+		mentions := make([]any, many)
 		for i := range mentions {
 			mentions[i] = made
 		}
