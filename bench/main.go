@@ -30,7 +30,7 @@ import (
 	"github.com/go-multiproc/multiproc/process"
 )
 
-var groups = []group{lockGroup, semaGroup, eventGroup, condGroup, valueGroup, connGroup, startGroup, footprintGroup, queueGroup, poolGroup, managerGroup, oneCPUGroup, durableGroup, redisGroup, latencyGroup, growthGroup, logGroup}
+var groups = []group{lockGroup, semaGroup, eventGroup, condGroup, valueGroup, connGroup, startGroup, footprintGroup, queueGroup, poolGroup, managerGroup, durableGroup, redisGroup, latencyGroup, growthGroup, logGroup}
 
 func main() {
 	process.Main(run)

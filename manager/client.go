@@ -12,7 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/go-multiproc/multiproc/internal/duplex"
 	"github.com/go-multiproc/multiproc/internal/store"
 )
 
@@ -462,14 +461,13 @@ func (c *client) readUntil(ctx context.Context, own *call) bool {
 			runtime.Gosched()
 		}
 		// A lone caller's reply is a few microseconds away. With more calls under way the CPU has better to do, and
-		// the replies come in larger batches. That a single one is missing for a moment does not make its caller a lone one. Rings
-		// are looked at even so, unless the other callers could not run meanwhile.
+		// the replies come in larger batches. That a single one is missing for a moment does not make its caller a lone one.
 		if others || !c.isAlone() {
 			c.busy = busyWaits
 		} else if c.busy > 0 {
 			c.busy--
 		}
-		ok, err := c.stream.tryFill(c.busy == 0 || c.stream.rings != nil && !duplex.Alone())
+		ok, err := c.stream.tryFill(c.stream.rings != nil || c.busy == 0)
 		if !ok && err == nil {
 			if stop == nil && ctx.Done() != nil {
 				stop = context.AfterFunc(ctx, c.stream.stopReading)

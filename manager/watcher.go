@@ -17,7 +17,7 @@ import (
 // and one with busy clients uses one CPU for them, like many servers with one thread. Whatever would block the watcher (a client that does not
 // read its replies) is handed back to the session's own goroutine; requests that wait for others have goroutines in any case.
 //
-// Where Go runs one goroutine at a time, the watcher hands the CPU around between its looks, and sleeps every now and then whatever there is to do: see duplex.Pace.
+// On a machine with one CPU there is none: looking there only keeps the client from writing.
 type watcher struct {
 	server *server
 
@@ -26,7 +26,6 @@ type watcher struct {
 	mu      sync.Mutex
 	hot     []*session
 	running bool
-	resting bool // no more sessions until the goroutine has ended
 }
 
 // watchTime is how long a session is watched after its last request.
@@ -62,8 +61,10 @@ func (w *watcher) watch(s *session) bool {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.resting || !w.running && !duplex.StartLooking() {
-		return false
+	if !w.running {
+		if !duplex.StartLooking() {
+			return false
+		}
 	}
 	if !h.listed {
 		if !s.stream.rings.Watch() {
@@ -120,9 +121,6 @@ func (w *watcher) run() {
 			}
 		}
 		switch {
-		case pace.Tired():
-			w.rest(list)
-			continue
 		case found:
 			pace.Reset()
 		case !pace.Next():
@@ -152,7 +150,7 @@ func (w *watcher) refresh(old []*session) []*session {
 	clear(w.hot[len(list):])
 	w.hot = append(w.hot[:0], list...)
 	if len(list) == 0 {
-		w.running, w.resting = false, false
+		w.running = false
 		duplex.StopLooking()
 	}
 	return list
@@ -176,24 +174,6 @@ func (w *watcher) serve(s *session) bool {
 		s.stream.rings.Nudge()
 	}
 	return true
-}
-
-// rest lets go of all of them, so that the goroutine ends and others of this process have their turn. A session that has something at this moment goes on at once.
-func (w *watcher) rest(list []*session) {
-	w.mu.Lock()
-	w.resting = true
-	w.mu.Unlock()
-	for _, s := range list {
-		h := &s.watched
-		h.turn.Lock()
-		if h.hot.Swap(false) {
-			w.changed.Store(true)
-			if s.stream.rings.Doze() {
-				s.stream.rings.Nudge()
-			}
-		}
-		h.turn.Unlock()
-	}
 }
 
 // evict lets go of those sessions for which nothing has come for that long. Their goroutines stay where they are, and the bell will wake them.

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/go-multiproc/multiproc/internal/crash"
 )
 
@@ -31,8 +33,7 @@ type Conn struct {
 	outSpinner spinner
 	outRoom    func() bool
 
-	take    func(fd uintptr) bool // takeBells
-	takeErr error                 // of take; the listener's
+	chime func(fd uintptr) bool
 
 	// Who sleeps. One of them listens to the socket, for all.
 	mu          sync.Mutex
@@ -60,7 +61,11 @@ func New(m *Memory, s *net.UnixConn, r Role) (*Conn, error) {
 	c := &Conn{memory: m, socket: s, raw: raw}
 	c.in, c.out = m.ends(r)
 	c.inReady, c.outRoom = c.in.ready, c.out.room
-	c.take = c.takeBells
+	c.chime = func(fd uintptr) bool {
+		// If there is no room for it there are bells enough that the peer has not heard.
+		unix.Write(int(fd), []byte{1})
+		return true
+	}
 	return c, nil
 }
 
@@ -115,7 +120,7 @@ func (c *Conn) Close() error {
 
 func (c *Conn) ring() {
 	crash.At("duplex-bell")
-	c.raw.Write(strike)
+	c.raw.Write(c.chime)
 }
 
 // Receive reads what there is, at most len(b) bytes. If there is nothing it tries on for a while (spin), and then waits until there is something
@@ -146,7 +151,7 @@ func (c *Conn) Receive(b []byte, spin, park bool) (n int, ok bool, err error) {
 		if !park {
 			return 0, false, nil
 		}
-		err = c.wait(c.in.sleep, &c.readStop, &c.spinner)
+		err = c.wait(c.in.sleep, &c.readStop)
 		if errors.Is(err, io.EOF) {
 			ended = true // and there was nothing more: see wait
 		} else if err != nil {
@@ -190,7 +195,7 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 		if c.outSpinner.spin(c.outRoom) {
 			continue
 		}
-		if err := c.wait(c.out.stall, &c.writeStop, &c.outSpinner); errors.Is(err, io.EOF) {
+		if err := c.wait(c.out.stall, &c.writeStop); errors.Is(err, io.EOF) {
 			return n, os.NewSyscallError("write", syscall.EPIPE)
 		} else if err != nil {
 			return n, err
@@ -232,7 +237,7 @@ func (c *Conn) Nudge() {
 
 // wait sleeps until ready, which is one of the flag-setting methods, reports true, or the socket has ended, or stop.
 // What a peer wrote before its end is seen: ready is called once more after that.
-func (c *Conn) wait(ready func() bool, stop *atomic.Bool, s *spinner) error {
+func (c *Conn) wait(ready func() bool, stop *atomic.Bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
@@ -245,7 +250,6 @@ func (c *Conn) wait(ready func() bool, stop *atomic.Bool, s *spinner) error {
 			return os.ErrDeadlineExceeded
 		}
 		c.hearLocked()
-		s.pace.Rested()
 	}
 }
 
@@ -268,7 +272,8 @@ func (c *Conn) hearLocked() {
 func (c *Conn) listenLocked() {
 	c.listening = true
 	c.mu.Unlock()
-	err := c.hear()
+	var bells [64]byte // what they say does not matter, nor how many they are
+	n, err := c.socket.Read(bells[:])
 	c.mu.Lock()
 	c.listening = false
 	if c.interrupted || errors.Is(err, os.ErrDeadlineExceeded) {
@@ -276,7 +281,7 @@ func (c *Conn) listenLocked() {
 		c.socket.SetReadDeadline(time.Time{})
 	}
 	switch {
-	case err == nil || errors.Is(err, os.ErrDeadlineExceeded) || c.end != nil:
+	case n > 0 || errors.Is(err, os.ErrDeadlineExceeded) || c.end != nil:
 	case errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET):
 		c.end = io.EOF
 	case errors.Is(err, net.ErrClosed):

@@ -15,9 +15,9 @@
 //
 // # Waiting
 //
-// A side that finds nothing tries for some microseconds, where that has paid lately (see Pace), says in the memory that it
+// A side that finds nothing tries for some microseconds, where that has paid lately (wire.Spinner), says in the memory that it
 // sleeps, looks once more, and then waits for the socket in Go's poller. The peer finds the word after its next step, takes it back, and sends one byte: the bell.
-// So a conversation in full swing makes no system calls, but for yields where CPUs are shared, and a quiet one costs one goroutine in the poller and no thread. An
+// So a conversation in full swing makes no system calls, and a quiet one costs one goroutine in the poller and no thread. An
 // eventfd would be a little faster to ring, but is a descriptor more for each direction, and says nothing when its other end dies.
 // A side that finds no room waits in the same way; it is woken when half of the ring is free, and not for every byte.
 //

@@ -17,30 +17,21 @@ import (
 // is longer than a yield; less is the processor's clock), and the CPU counts as crowded: from then on waits yield
 // from the beginning, until crowdedFor yields in a row have come back at once (one is not enough: the scheduler is fair, and
 // lets whoever has had less of the CPU go on for a while). So four clients and a server on two CPUs hand them around, some
-// two microseconds each, instead of looking out for somebody who waits for the CPU that they look with. A process that has one CPU, as in a container, always
-// yields from the beginning: the other side may have the same one. Two who share it take 5 µs for a call so, where sleeping takes 17.
+// two microseconds each, instead of looking out for somebody who waits for the CPU that they look with.
 //
 // Who yields on a machine with other work loses the CPU for milliseconds, where one that sleeps is served when its message comes. After such
-// a loss nobody in this process yields for a while (pauseMin); waits then only look (pausedTime), and sleep when that was not enough; on one CPU they sleep at once. When the next loss comes soon
+// a loss nobody in this process yields for a while (pauseMin); waits then only look (pausedTime), and sleep when that was not enough. When the next loss comes soon
 // after (pauseMemory), the pause is twice as long, up to pauseMax. Losses that are rare are not worth more: each machine has a housekeeper now and then, and for two who share a CPU a pause
 // is the worst there is, since each then keeps it from the other for as long as it looks.
-//
-// Where Go runs one goroutine at a time (GOMAXPROCS is 1, as it is on one CPU), the process is said to be alone with its looker: all the others wait while one looks. So
-// each yield is one to the other goroutines, too. What they wait for in Go's poller is not noticed then: Go asks it when there is nothing to run, or every
-// 10 ms. Hence, who has looked for restEach, whatever he has found, sleeps once.
 const (
 	lookTime   = 4 * time.Microsecond  // looking only
 	pausedTime = 20 * time.Microsecond // likewise, while nobody may yield: as long as it takes to wake the other side
 	spinTime   = 50 * time.Microsecond // looking and yielding
 	yieldLost  = 300 * time.Microsecond
 	pauseMin   = time.Millisecond
-	pauseAlone = 5 * time.Millisecond // the least on one CPU, where a pause costs little
 	pauseMax   = 100 * time.Millisecond
 
 	pauseMemory = 4 // pauses
-
-	restEach      = 500 * time.Microsecond
-	aloneSpinners = 4 // that take turns
 
 	crowdedFor  = 32
 	looksAtOnce = 8
@@ -60,28 +51,10 @@ func init() { quickest.Store(int64(time.Millisecond)) }
 
 func now() int64 { return int64(time.Since(start)) }
 
-// alone: Go runs one goroutine of this process at a time. It may change while the process runs.
-var alone atomic.Bool
-
-// Alone reports whether Go ran one goroutine of this process at a time when somebody last looked.
-func Alone() bool { return alone.Load() }
-
-var oneCPU = runtime.NumCPU() == 1
-
-// maxSpinners leaves one CPU to those who work. Those who are alone leave it to each other.
-func maxSpinners() int32 {
-	n := int32(min(runtime.NumCPU(), runtime.GOMAXPROCS(0)))
-	if one := n == 1; one != alone.Load() {
-		alone.Store(one)
-	}
-	if n == 1 {
-		return aloneSpinners
-	}
-	return n - 1
-}
+func maxSpinners() int32 { return int32(min(runtime.NumCPU(), runtime.GOMAXPROCS(0))) - 1 }
 
 // StartLooking counts the caller among those who look, until StopLooking, or reports that there are enough of them: each CPU
-// but one may be looked away, or one that is yielded all the time.
+// but one may be looked away.
 func StartLooking() bool {
 	if wire.NoSpin.Load() {
 		return false
@@ -99,23 +72,7 @@ func StopLooking() { spinners.Add(-1) }
 // A Pace says how to go on after looks in vain. Its zero value is a wait that begins.
 type Pace struct {
 	begin int64 // when the first look was in vain
-	since int64 // when the goroutine slept last; 0: not known yet
 }
-
-// Tired reports whether the caller is to sleep, whatever there is to do: it is alone, and has not done so for restEach.
-func (p *Pace) Tired() bool {
-	if !alone.Load() {
-		return false
-	}
-	t := now()
-	if p.since == 0 {
-		p.since = t
-	}
-	return t-p.since > int64(restEach)
-}
-
-// Rested says that the caller has slept.
-func (p *Pace) Rested() { p.since = 0 }
 
 // Reset begins a new wait.
 func (p *Pace) Reset() { p.begin = 0 }
@@ -130,14 +87,10 @@ func (p *Pace) Next() bool {
 	switch {
 	case waited > int64(spinTime):
 		return false
-	case waited < int64(lookTime) && crowded.Load() == 0 && !oneCPU:
+	case waited < int64(lookTime) && crowded.Load() == 0:
 		return true
 	case t < pausedUntil.Load():
-		return waited < int64(pausedTime) && !oneCPU
-	}
-	if alone.Load() {
-		runtime.Gosched()
-		t = now() // the others may have had much to do
+		return waited < int64(pausedTime)
 	}
 	sys.Yield()
 	took := now() - t
@@ -152,9 +105,6 @@ func (p *Pace) Next() bool {
 	}
 	if took > int64(yieldLost) {
 		d := int64(pauseMin)
-		if oneCPU {
-			d = int64(pauseAlone)
-		}
 		if last := pause.Load(); t < pausedUntil.Load()+pauseMemory*last {
 			d = min(max(2*last, d), int64(pauseMax))
 		}
@@ -169,7 +119,6 @@ func (p *Pace) Next() bool {
 // was not restores it. The first is often an accident of the other side (garbage collected, a disk synced), and sleeping is not only slow itself: who is woken may be
 // put on the CPU of the one who wakes it, where both stay for ten milliseconds. It is for one goroutine at a time.
 type spinner struct {
-	pace   Pace
 	misses int // in a row
 	skip   int // waits to go without
 }
@@ -183,11 +132,7 @@ func (s *spinner) spin(ready func() bool) bool {
 		return false
 	}
 	defer StopLooking()
-	p := &s.pace
-	if p.Tired() {
-		return false
-	}
-	p.Reset()
+	var p Pace
 	for {
 		for range looksAtOnce {
 			if ready() {
