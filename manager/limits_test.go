@@ -244,23 +244,30 @@ func TestMaxWaitingInMethods(t *testing.T) {
 		t.Run(tt.option, func(t *testing.T) {
 			m := connect(t, serve(t, tt.options), manager.Options{})
 			o := must[*manager.Object[account]](t)(accounts.New(m))
-			for range 2 { // the second time, the first are over
-				ctx, cancel := context.WithCancel(testContext(t))
-				const calls = 5
-				errs := make(chan error, calls)
-				for range calls {
-					go func() {
-						_, err := linger.Call(ctx, o, tt.value)
-						errs <- err
-					}()
-				}
-				for range calls - 1 { // one of them runs
-					isLimit(t, <-errs, tt.option)
-				}
-				cancel()
-				if err := <-errs; !errors.Is(err, context.Canceled) {
-					t.Error(err)
-				}
+			ctx := testContext(t)
+			running, giveUp := context.WithCancel(ctx)
+			const calls = 5
+			errs := make(chan error, calls)
+			for range calls {
+				go func() {
+					_, err := linger.Call(running, o, tt.value)
+					errs <- err
+				}()
+			}
+			for range calls - 1 { // one of them runs
+				isLimit(t, <-errs, tt.option)
+			}
+			giveUp()
+			if err := <-errs; !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+			// Who gives up need not wait for the method's end, after which there is room for the next.
+			err := manager.ErrLimit
+			for errors.Is(err, manager.ErrLimit) {
+				_, err = panics.Call(ctx, o, tt.value)
+			}
+			if e := new(manager.MethodError); !errors.As(err, &e) {
+				t.Error(err)
 			}
 		})
 	}
